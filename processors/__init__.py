@@ -1,0 +1,10 @@
+"""The write side: from Event Hub messages to rollup tables.
+
+Data flows one way, a module a step:
+
+    bytes ─records─▶ records ─events─▶ executions ─metrics─▶ sums ─rollups, plan─▶ transactions ─write─▶ tables
+
+`records`, `events`, `metrics`, `rollups` and `plan` are pure: no I/O, no clock, no Azure import. `write` holds the
+protocol that counts every execution once; `tables` and `dead_letters` are the only modules that talk to storage;
+`ingest` is the pipeline, and `services` builds what it needs from `settings`.
+"""

@@ -1,0 +1,44 @@
+"""The Azure Functions app: bindings only. What happens with a batch is in `processors.ingest`."""
+
+import os
+from typing import List
+
+import azure.functions as func
+
+from processors.ingest import Batch, Message, ingest
+from processors.services import Services
+from processors.settings import load
+
+services = Services(load(os.environ))
+
+app = func.FunctionApp()
+
+
+@app.function_name("ingest")
+@app.event_hub_message_trigger(
+    arg_name="events",
+    event_hub_name="%EventHubName%",
+    connection="EventHubConnection",
+    consumer_group="%EventHubConsumerGroup%",
+    cardinality=func.Cardinality.MANY,
+    data_type=func.DataType.BINARY,  # as text, the host would drop or rewrite bodies before we see them
+)
+@app.retry(
+    strategy="exponential_backoff", max_retry_count="-1", minimum_interval="00:00:05", maximum_interval="00:15:00"
+)
+async def ingest_batch(events: List[func.EventHubEvent]) -> None:
+    """Count a batch of diagnostic-log messages. While storage is away, the retry policy holds the partition."""
+    await ingest(_batch(events), services.storage(), services.clock)
+
+
+def _batch(events: List[func.EventHubEvent]) -> Batch:
+    """The trigger's events. All carry the same metadata, which is parsed anew for every event that is asked for it."""
+    metadata = events[0].metadata
+    assert metadata is not None  # a trigger's events have it; only those that a function sends do not
+    context = metadata["PartitionContext"]
+    return Batch(context["EventHubName"], context["PartitionId"], [_message(event) for event in events])
+
+
+def _message(event: func.EventHubEvent) -> Message:
+    assert event.sequence_number is not None  # Event Hubs numbers every event
+    return Message(event.get_body(), event.sequence_number, event.enqueued_time)

@@ -1,0 +1,190 @@
+"""The pipeline: one batch of Event Hub messages → tables and dead letters.
+
+    messages ─▶ records ─▶ executions ─▶ jobs ─▶ written, job by job, in parallel
+                   └──── bad ────┴──────────────────┴─▶ dead letters, in parallel
+
+The rule: when `ingest` returns, every execution of the batch is counted and every bad record is a dead letter. If
+storage keeps that from happening it raises StorageUnavailable, and nothing else; the batch then comes again.
+"""
+
+import asyncio
+import json
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from typing import Protocol
+
+from processors import limits
+from processors.dead_letters import DeadLetter, DeadLetters
+from processors.errors import StorageUnavailable
+from processors.events import Execution, execution, is_task_complete, record_time
+from processors.plan import by_job
+from processors.records import BadInput, decode, raw_records
+from processors.rollups import OTHER
+from processors.write import Tables, Written, in_parallel, write_job
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """One Event Hub message."""
+
+    body: bytes
+    sequence_number: int
+    enqueued_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Messages of one partition of one hub, as the trigger delivers them."""
+
+    hub: str
+    partition: str
+    messages: list[Message]
+
+
+class Storage(Protocol):
+    """Storage as one invocation uses it."""
+
+    @property
+    def tables(self) -> Tables: ...
+
+    @property
+    def dead_letters(self) -> DeadLetters: ...
+
+    @property
+    def requests(self) -> int:
+        """Requests made so far, repeated ones included."""
+
+
+@dataclass(slots=True)
+class Summary:
+    """What one invocation did: its log line."""
+
+    partition: str
+    messages: int
+    records: int = 0
+    executions: int = 0
+    """Task complete records that are valid, duplicates included."""
+    counted: int = 0
+    duplicates: int = 0
+    ignored: dict[str, int] = field(default_factory=dict)
+    """Other operations, by name."""
+    dead_letters: int = 0
+    jobs: int = 0
+    conflicts: int = 0
+    storage_requests: int = 0
+    newest_record_age_seconds: float | None = None
+    milliseconds: float = 0.0
+
+
+async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> Summary:
+    """Count the batch. `clock` gives seconds since 1970. Raises StorageUnavailable."""
+    started = clock()
+    summary = Summary(batch.partition, len(batch.messages))
+    try:
+        read = _read(batch, summary)
+        jobs = by_job(read.executions)
+        written = await in_parallel(
+            lambda job: write_job(storage.tables, job, batch.partition), jobs, limits.CONCURRENT_JOBS
+        )
+        _add(summary, written)
+        for job, outcome in zip(jobs, written, strict=True):
+            if outcome.unpublished is not None:
+                logger.error("job %s is counted but not published: %s", job.job.partition, outcome.unpublished)
+            for rejected in outcome.rejected:
+                read.reject(rejected.execution, rejected.reason)
+        letters = list(_dead_letters(batch, read))
+        await in_parallel(storage.dead_letters.put, letters, limits.CONCURRENT_DEAD_LETTERS)
+    except asyncio.CancelledError as error:
+        # Let out, it would leave the Functions host without an answer.
+        raise StorageUnavailable("the invocation was cancelled") from error
+    summary.jobs = len(jobs)
+    summary.dead_letters = len(letters)
+    summary.storage_requests = storage.requests
+    if read.newest is not None:
+        summary.newest_record_age_seconds = round(started - read.newest / 1_000_000, 3)
+    summary.milliseconds = round((clock() - started) * 1000, 1)
+    logger.info("ingested %s", json.dumps(asdict(summary)))
+    return summary
+
+
+@dataclass(slots=True)
+class _Read:
+    """What a batch's messages hold. A message is named by its position in the batch."""
+
+    executions: list[Execution] = field(default_factory=list)
+    origins: dict[int, tuple[int, int]] = field(default_factory=dict)
+    """id of an execution → its message and its record's index."""
+    bad: dict[int, list[BadInput]] = field(default_factory=dict)
+    """Message → what is bad in it."""
+    newest: int | None = None
+    """The newest record's time, microseconds since 1970."""
+
+    def reject(self, rejected: Execution, reason: str) -> None:
+        """Take a valid execution that cannot be counted for a bad record."""
+        message, index = self.origins[id(rejected)]
+        self.bad.setdefault(message, []).append(BadInput(index, (reason,)))
+
+
+def _read(batch: Batch, summary: Summary) -> _Read:
+    read = _Read()
+    ignored: Counter[str] = Counter()
+    for position, message in enumerate(batch.messages):
+        decoded = decode(message.body)
+        bad = decoded.bad
+        for record in decoded.records:
+            if (time := record_time(record)) is not None:
+                read.newest = time if read.newest is None else max(read.newest, time)
+            if not is_task_complete(record):
+                ignored[record.operation if record.operation in ignored else _name(record.operation, ignored)] += 1
+                continue
+            found = execution(record)
+            if isinstance(found, list):
+                bad.append(BadInput(record.index, tuple(found)))
+            else:
+                read.executions.append(found)
+                read.origins[id(found)] = (position, record.index)
+        if bad:
+            read.bad[position] = bad
+        summary.records += len(decoded.records)
+    summary.executions = len(read.executions)
+    summary.ignored = dict(ignored)
+    return read
+
+
+def _name(operation: str, ignored: Counter[str]) -> str:
+    """The name that an ignored operation is counted under; a log line has no room for every name one can invent."""
+    return operation if len(operation) <= limits.ID_LENGTH and len(ignored) < limits.OPERATION_NAMES else OTHER
+
+
+def _add(summary: Summary, written: list[Written]) -> None:
+    for job in written:
+        summary.counted += job.counted
+        summary.duplicates += job.duplicates
+        summary.conflicts += job.conflicts
+
+
+def _dead_letters(batch: Batch, read: _Read) -> Iterator[DeadLetter]:
+    for position, bad in read.bad.items():
+        message = batch.messages[position]
+        if len(bad) > limits.BAD_RECORDS_A_MESSAGE:
+            first = min(bad, key=lambda item: item.index or 0)
+            why = f"{len(bad)} of its records are bad; the first is {first.index}: {'; '.join(first.errors)}"
+            bad = [BadInput(None, (why,))]
+        bodies = (
+            raw_records(message.body, indexes) if (indexes := {i.index for i in bad if i.index is not None}) else {}
+        )
+        for item in bad:
+            yield DeadLetter(
+                hub=batch.hub,
+                partition=batch.partition,
+                sequence_number=message.sequence_number,
+                record_index=item.index,
+                enqueued_time=None if message.enqueued_time is None else message.enqueued_time.isoformat(),
+                errors=item.errors,
+                body=message.body if item.index is None else bodies[item.index],
+            )

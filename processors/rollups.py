@@ -1,0 +1,421 @@
+"""Tasks and sums ⇄ rows of the tables.
+
+The rule: a row is a function of the executions alone, so that every order of them writes the same bytes; what the rows
+that we read again (tasks and shards) say is read back without loss.
+"""
+
+import json
+import struct
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from processors import limits
+from processors.columns import Int64, Row, Value
+from processors.errors import UnreadableRow
+from processors.events import Execution, from_datetime, job_key, key, parse_time, to_datetime
+from processors.metrics import SMALLEST_EXPONENT, Longest, PoolSums, Sums, TimeSeries, duration, percentile, slot_time
+from processors.metrics import retries_exhausted as exhausted
+
+OTHER = "other"
+"""The key that stands for all that a bounded map does not name."""
+
+_SECOND = 1_000_000
+PERCENTILES = (50, 90, 95, 99)
+
+# --- keys ------------------------------------------------------------------------------------------------------------
+
+_SHARD_PREFIX = "~job~"
+
+
+def shard_key(shard: str) -> str:
+    """The row key of the partial sums that came through one Event Hub partition. Sorts after every task."""
+    return f"{_SHARD_PREFIX}{key(shard)}"
+
+
+SHARD_RANGE = (_SHARD_PREFIX, _SHARD_PREFIX + "~")
+"""Row keys from the first (included) to the last (excluded) hold the shards and nothing else."""
+
+
+class JobKey(NamedTuple):
+    """Which job: lower-cased, escaped ids, as they stand in the keys."""
+
+    account: str
+    job: str
+
+    @property
+    def partition(self) -> str:
+        """The job's partition in TaskRollups."""
+        return f"{self.account}|{self.job}"
+
+
+def job_of(execution: Execution) -> JobKey:
+    """The job that an execution belongs to."""
+    return JobKey(key(execution.account), key(execution.job_id))
+
+
+# --- tasks -----------------------------------------------------------------------------------------------------------
+
+
+class Identity(NamedTuple):
+    """What tells one execution of a task from another; orders them from earliest to latest."""
+
+    end: int
+    start: int
+    """NO_START where the execution has no start."""
+
+
+NO_START = -(2**63)
+
+
+def identity(execution: Execution) -> Identity:
+    """The identity of an execution within its task."""
+    return Identity(execution.end, NO_START if execution.start is None else execution.start)
+
+
+class Earlier(NamedTuple):
+    """What a task row keeps of an execution that is not its latest."""
+
+    identity: Identity
+    exit_code: int | None
+    succeeded: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """All executions of one task. `earlier` and `older` are sorted from latest to earliest, all `older` after them."""
+
+    latest: Execution
+    earlier: tuple[Earlier, ...] = ()
+    """At most `EXECUTIONS_LISTED`."""
+    older: tuple[Identity, ...] = ()
+    """Those beyond: known, so that they are never counted again, without their outcome."""
+
+    @property
+    def completions(self) -> int:
+        return 1 + len(self.earlier) + len(self.older)
+
+    def identities(self) -> Iterator[Identity]:
+        """Of every execution, latest first."""
+        yield identity(self.latest)
+        yield from (earlier.identity for earlier in self.earlier)
+        yield from self.older
+
+    def total_duration(self) -> int:
+        """Microseconds over all executions whose duration is known."""
+        return sum(end - start for end, start in self.identities() if NO_START < start <= end)
+
+
+_OLDER = struct.Struct(">qq")
+
+
+def task_row(task: Task) -> Row:
+    """The task as a row of TaskRollups."""
+    latest = task.latest
+    row: dict[str, Value | None] = {
+        "PartitionKey": job_key(latest.account, latest.job_id),
+        "RowKey": key(latest.task_id),
+        "account": latest.account,
+        "jobId": latest.job_id,
+        "taskId": latest.task_id,
+        "taskType": latest.task_type,
+        "poolId": latest.pool_id,
+        "nodeId": latest.node_id,
+        "startTime": None if latest.start is None else to_datetime(latest.start),
+        "endTime": to_datetime(latest.end),
+        "durationSeconds": _seconds(duration(latest)),
+        "requiredSlots": latest.required_slots,
+        "numberOfInstances": latest.number_of_instances,
+        "slotSeconds": _seconds(slot_time(latest)),
+        "succeeded": latest.succeeded,
+        "exitCode": latest.exit_code,
+        "failureCategory": latest.failure_category or None,
+        "failureCode": latest.failure_code or None,
+        "failureMessage": latest.failure_message or None,
+        "retryCount": latest.retry_count,
+        "requeueCount": latest.requeue_count,
+        "maxTaskRetryCount": latest.max_task_retry_count,
+        "retriesExhausted": exhausted(latest),
+        "systemTaskVersion": Int64(latest.system_task_version),
+        "completionCount": task.completions,
+        "totalDurationSeconds": _seconds(task.total_duration()),
+    }
+    if task.earlier:
+        row["executions"] = _json([_listed(earlier) for earlier in task.earlier] + _other(len(task.older)))
+    if task.older:
+        row["olderExecutions"] = b"".join(_OLDER.pack(*older) for older in task.older)
+    return _known(row)
+
+
+def read_task(row: Row) -> Task:
+    """The task in a row of TaskRollups. Raises UnreadableRow."""
+    with _reading(row):
+        column: Mapping[str, Any] = row
+        latest = Execution(
+            account=column["account"],
+            job_id=column["jobId"],
+            task_id=column["taskId"],
+            task_type=column["taskType"],
+            pool_id=column["poolId"],
+            node_id=column["nodeId"],
+            start=None if (start := column.get("startTime")) is None else from_datetime(start),
+            end=from_datetime(column["endTime"]),
+            required_slots=column["requiredSlots"],
+            number_of_instances=column["numberOfInstances"],
+            succeeded=column["succeeded"],
+            exit_code=column.get("exitCode"),
+            failure_category=column.get("failureCategory", ""),
+            failure_code=column.get("failureCode", ""),
+            failure_message=column.get("failureMessage", ""),
+            retry_count=column["retryCount"],
+            requeue_count=column["requeueCount"],
+            max_task_retry_count=column["maxTaskRetryCount"],
+            system_task_version=column["systemTaskVersion"],
+        )
+        listed = json.loads(column.get("executions", "[]"))
+        earlier = tuple(
+            Earlier(
+                Identity(
+                    parse_time(item["endTime"]), parse_time(item["startTime"]) if "startTime" in item else NO_START
+                ),
+                item["exitCode"],
+                item["succeeded"],
+            )
+            for item in listed
+            if OTHER not in item
+        )
+        older = tuple(Identity(*pair) for pair in _OLDER.iter_unpack(column.get("olderExecutions", b"")))
+        task = Task(latest, earlier, older)
+        if task.completions != column["completionCount"]:
+            raise ValueError(f"completionCount is {column['completionCount']}, but it lists {task.completions}")
+        return task
+
+
+def _listed(earlier: Earlier) -> dict[str, Any]:
+    end, start = earlier.identity
+    times = (
+        {"endTime": _time_text(end)}
+        if start == NO_START
+        else {"startTime": _time_text(start), "endTime": _time_text(end)}
+    )
+    return {**times, "exitCode": earlier.exit_code, "succeeded": earlier.succeeded}
+
+
+def _other(count: int) -> list[dict[str, Any]]:
+    return [{OTHER: count}] if count else []
+
+
+# --- a job's partial sums --------------------------------------------------------------------------------------------
+
+
+def shard_row(job: JobKey, shard: str, sums: Sums) -> Row:
+    """The partial sums as a row beside the job's tasks."""
+    longest = sums.longest
+    return _known(
+        {
+            "PartitionKey": job.partition,
+            "RowKey": shard_key(shard),
+            **_count_columns(sums),
+            "durationMicroseconds": str(sums.duration),
+            "slotMicroseconds": str(sums.slot_time),
+            "minDurationMicroseconds": None if sums.shortest is None else Int64(sums.shortest),
+            "maxDurationMicroseconds": None if longest is None else Int64(longest.duration),
+            "longestTaskId": None if longest is None else longest.task_id,
+            "firstStartTime": None if sums.first_start is None else to_datetime(sums.first_start),
+            "lastEndTime": None if sums.last_end is None else to_datetime(sums.last_end),
+            "exitCodes": _json(_bounded_counts(sums.exit_codes)),
+            "failures": _json(_bounded_counts(sums.failures)),
+            "pools": _json(_bounded_pools(sums.pools, lambda micros: ("durationMicroseconds", micros))),
+            "durationSketch": _json(dict(sorted(sums.sketch.items()))),
+            "durationHistogram": _json(_histogram(sums.histogram)),
+            "completionsOverTime": _json(_time_series(sums.over_time)),
+        }
+    )
+
+
+def read_shard(row: Row) -> Sums:
+    """The partial sums in a shard's row. Raises UnreadableRow."""
+    with _reading(row):
+        column: Mapping[str, Any] = row
+        start, end = column.get("firstStartTime"), column.get("lastEndTime")
+        longest = column.get("longestTaskId")
+        return Sums(
+            account=column["account"],
+            job_id=column["jobId"],
+            tasks=column["taskCount"],
+            succeeded_tasks=column["succeededTasks"],
+            failed_tasks=column["failedTasks"],
+            completions=column["completionCount"],
+            retries=column["retryCount"],
+            requeues=column["requeueCount"],
+            retries_exhausted=column["retriesExhausted"],
+            durations=column["durationCount"],
+            duration=int(column["durationMicroseconds"]),
+            slot_time=int(column["slotMicroseconds"]),
+            shortest=column.get("minDurationMicroseconds"),
+            longest=None if longest is None else Longest(column["maxDurationMicroseconds"], longest),
+            first_start=None if start is None else from_datetime(start),
+            last_end=None if end is None else from_datetime(end),
+            exit_codes=json.loads(column["exitCodes"]),
+            failures=json.loads(column["failures"]),
+            pools={
+                pool: PoolSums(share["completions"], share["failed"], share["durationMicroseconds"])
+                for pool, share in json.loads(column["pools"]).items()
+            },
+            sketch={int(bucket): count for bucket, count in json.loads(column["durationSketch"]).items()},
+            histogram={_EXPONENTS[bound]: count for bound, count in json.loads(column["durationHistogram"]).items()},
+            over_time=_read_time_series(json.loads(column["completionsOverTime"])),
+        )
+
+
+# --- the published job -----------------------------------------------------------------------------------------------
+
+
+def job_row(job: JobKey, sums: Sums, shard_count: int) -> Row:
+    """The merged sums of a job's shards as a row of JobRollups."""
+    span = None if sums.first_start is None or sums.last_end is None else sums.last_end - sums.first_start
+    if span is not None and span < 0:
+        span = None
+    longest = sums.longest
+    return _known(
+        {
+            "PartitionKey": job.account,
+            "RowKey": job.job,
+            **_count_columns(sums),
+            "durationSeconds": sums.duration / _SECOND,
+            "minDurationSeconds": _seconds(sums.shortest),
+            "maxDurationSeconds": None if longest is None else _seconds(longest.duration),
+            "meanDurationSeconds": sums.duration / (sums.durations * _SECOND) if sums.durations else None,
+            **{f"p{percent}DurationSeconds": _percentile(sums, percent) for percent in PERCENTILES},
+            "slotSeconds": sums.slot_time / _SECOND,
+            "firstStartTime": None if sums.first_start is None else to_datetime(sums.first_start),
+            "lastEndTime": None if sums.last_end is None else to_datetime(sums.last_end),
+            "spanSeconds": _seconds(span),
+            "meanConcurrency": sums.duration / span if span else None,
+            "longestTaskId": None if longest is None else longest.task_id,
+            "exitCodes": _json(_bounded_counts(sums.exit_codes)),
+            "failures": _json(_bounded_counts(sums.failures)),
+            "pools": _json(_bounded_pools(sums.pools, lambda micros: ("durationSeconds", micros / _SECOND))),
+            "shardCount": Int64(shard_count),
+            "durationHistogram": _json(_histogram(sums.histogram)),
+            "completionsOverTime": _json(_time_series(sums.over_time)),
+        }
+    )
+
+
+def _percentile(sums: Sums, percent: int) -> float | None:
+    if sums.shortest is None or sums.longest is None:
+        return None
+    return min(max(percentile(sums.sketch, percent), sums.shortest), sums.longest.duration) / _SECOND
+
+
+# --- shared by the rows ----------------------------------------------------------------------------------------------
+
+
+def _count_columns(sums: Sums) -> dict[str, Value | None]:
+    return {
+        "account": sums.account,
+        "jobId": sums.job_id,
+        "taskCount": Int64(sums.tasks),
+        "succeededTasks": Int64(sums.succeeded_tasks),
+        "failedTasks": Int64(sums.failed_tasks),
+        "completionCount": Int64(sums.completions),
+        "retryCount": Int64(sums.retries),
+        "requeueCount": Int64(sums.requeues),
+        "retriesExhausted": Int64(sums.retries_exhausted),
+        "durationCount": Int64(sums.durations),
+    }
+
+
+def _known(row: Mapping[str, Value | None]) -> Row:
+    """The row without what is unknown: Table Storage has no null."""
+    return {name: value for name, value in row.items() if value is not None}
+
+
+def _seconds(micros: int | None) -> float | None:
+    return None if micros is None else micros / _SECOND
+
+
+def _time_text(micros: int) -> str:
+    return to_datetime(micros).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def units(text: str) -> int:
+    """UTF-16 units, in which Table Storage counts a string's size."""
+    return len(text) if text.isascii() else len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def _bounded_counts(counts: dict[str, int]) -> dict[str, int]:
+    return _bounded(counts, weight=lambda count: count, add=int.__add__, shown=lambda count: count)
+
+
+def _bounded_pools(pools: dict[str, PoolSums], time: Callable[[int], tuple[str, float]]) -> dict[str, Any]:
+    def shown(share: PoolSums) -> dict[str, Any]:
+        return {"completions": share.completions, "failed": share.failed, **dict([time(share.duration)])}
+
+    bounded = _bounded(pools, weight=lambda share: share.completions, add=PoolSums.plus, shown=shown)
+    return {pool: shown(share) for pool, share in bounded.items()}
+
+
+def _bounded[T](
+    named: dict[str, T], weight: Callable[[T], int], add: Callable[[T, T], T], shown: Callable[[T], Any]
+) -> dict[str, T]:
+    """`named` where it fits a column; else its weightiest keys, and all others summed under `OTHER`."""
+    sizes = {name: units(_json({name: shown(value)})) for name, value in named.items()}
+    if len(named) <= limits.MAP_KEYS and sum(sizes.values()) <= limits.MAP_UNITS:
+        return dict(sorted(named.items()))
+    kept: dict[str, T] = {}
+    room = limits.MAP_UNITS
+    others = [named[OTHER]] if OTHER in named else []
+    for name in sorted(named.keys() - {OTHER}, key=lambda name: (-weight(named[name]), name)):
+        if len(kept) < limits.MAP_KEYS and sizes[name] <= room:
+            kept[name] = named[name]
+            room -= sizes[name]
+        else:
+            others.append(named[name])
+    summed = others[0]
+    for value in others[1:]:
+        summed = add(summed, value)
+    return {**dict(sorted(kept.items())), OTHER: summed}
+
+
+_BOUNDS = {e: str(2**e) if e >= 0 else repr(2.0**e) for e in range(SMALLEST_EXPONENT, 64)}
+_EXPONENTS = {bound: e for e, bound in _BOUNDS.items()}
+
+
+def _histogram(histogram: dict[int, int]) -> dict[str, int]:
+    """Upper bound in seconds → executions."""
+    return {_BOUNDS[exponent]: count for exponent, count in sorted(histogram.items())}
+
+
+def _time_series(series: TimeSeries) -> dict[str, Any]:
+    first, last = min(series.counts), max(series.counts)
+    start = to_datetime(first * series.width_seconds * _SECOND)
+    return {
+        "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "widthSeconds": series.width_seconds,
+        "counts": [series.counts.get(bucket, 0) for bucket in range(first, last + 1)],
+    }
+
+
+def _read_time_series(column: dict[str, Any]) -> TimeSeries:
+    width = column["widthSeconds"]
+    series = TimeSeries(k=(width // 60).bit_length() - 1)
+    first = from_datetime(datetime.fromisoformat(column["start"])) // (width * _SECOND)
+    series.counts = {first + offset: count for offset, count in enumerate(column["counts"]) if count}
+    return series
+
+
+@contextmanager
+def _reading(row: Row) -> Iterator[None]:
+    try:
+        yield
+    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+        name = f"{row.get('PartitionKey')!r} / {row.get('RowKey')!r}"
+        raise UnreadableRow(f"stored row {name} is not as written: {type(error).__name__}: {error}") from None

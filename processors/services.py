@@ -1,0 +1,79 @@
+"""What `ingest` needs, built from the settings: the storage clients of this process.
+
+The rule: clients are made at the first invocation, on the event loop that they then stay on, and are shared by all
+invocations; what counts or retries is an invocation's own.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any
+
+from azure.core.credentials_async import AsyncTokenCredential
+from azure.data.tables.aio import TableServiceClient
+from azure.storage.blob.aio import BlobServiceClient
+
+from processors import limits
+from processors.attempts import Attempts
+from processors.dead_letters import AzureDeadLetters
+from processors.settings import Settings
+from processors.tables import AzureTables
+
+_OPTIONS: dict[str, Any] = {
+    "retry_total": 0,  # repeated and counted by `attempts`
+    "connection_timeout": limits.REQUEST_SECONDS,
+    "read_timeout": limits.REQUEST_SECONDS,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class AzureStorage:
+    """Storage of one invocation."""
+
+    tables: AzureTables
+    dead_letters: AzureDeadLetters
+    attempts: Attempts
+
+    @property
+    def requests(self) -> int:
+        return self.attempts.made
+
+
+@dataclass
+class Services:
+    """The process's storage clients and clock."""
+
+    settings: Settings
+    clock: Callable[[], float] = field(default=time.time)
+
+    def storage(self) -> AzureStorage:
+        """For one invocation."""
+        attempts = Attempts()
+        return AzureStorage(
+            AzureTables(self._table_service, attempts), AzureDeadLetters(self._blob_service, attempts), attempts
+        )
+
+    async def close(self) -> None:
+        """Close the connections. A function app never does: its process ends with them."""
+        await self._table_service.close()
+        await self._blob_service.close()
+
+    @cached_property
+    def _table_service(self) -> TableServiceClient:
+        if (connection := self.settings.storage_connection) is not None:
+            return TableServiceClient.from_connection_string(connection, **_OPTIONS)
+        return TableServiceClient(str(self.settings.rollup_table_uri), credential=self._credential, **_OPTIONS)
+
+    @cached_property
+    def _blob_service(self) -> BlobServiceClient:
+        if (connection := self.settings.storage_connection) is not None:
+            return BlobServiceClient.from_connection_string(connection, **_OPTIONS)
+        return BlobServiceClient(str(self.settings.rollup_blob_uri), credential=self._credential, **_OPTIONS)
+
+    @cached_property
+    def _credential(self) -> AsyncTokenCredential:
+        # Imported here: it doubles the start-up time of an app that does without.
+        from azure.identity.aio import DefaultAzureCredential
+
+        return DefaultAzureCredential(managed_identity_client_id=self.settings.rollup_client_id)

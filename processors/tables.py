@@ -1,0 +1,124 @@
+"""Table Storage, through Microsoft's SDK: `write.Tables` for the real service.
+
+The rule: nothing of the SDK gets past this module. Answers become rows and ETags, errors become Conflict, RowRefused or
+StorageUnavailable. A missing table is created when it is first missed.
+"""
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+from azure.core import MatchConditions
+from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
+from azure.data.tables import EdmType, EntityProperty, TableEntity, TableErrorCode, UpdateMode
+from azure.data.tables.aio import TableServiceClient
+
+from processors.attempts import Attempts
+from processors.azure_errors import storage_errors
+from processors.columns import Int64, Row, Value
+from processors.errors import Conflict, RowRefused, StorageUnavailable
+from processors.plan import Insert, Operation
+from processors.write import StoredRow
+
+ROLE = "Storage Table Data Contributor"
+
+_CONFLICTS = frozenset({404, 409, 412})
+"""The row is gone, is there already, or has another ETag."""
+_REFUSALS = frozenset({400, 413})
+_MISSING_TABLE = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.TABLE_BEING_DELETED})
+_INDEX = re.compile(r"(\d+):")
+
+
+class AzureTables:
+    """The tables of one account, for one invocation, whose requests `attempts` repeats and counts."""
+
+    def __init__(self, service: TableServiceClient, attempts: Attempts) -> None:
+        self._service = service
+        self._attempts = attempts
+
+    async def get(self, table: str, partition_key: str, row_key: str) -> StoredRow | None:
+        """One row, None where there is none. Raises StorageUnavailable."""
+
+        async def request() -> StoredRow | None:
+            with storage_errors(f"reading {table} {partition_key} / {row_key}", ROLE):
+                try:
+                    client = self._service.get_table_client(table)
+                    return _stored(await client.get_entity(partition_key, row_key))
+                except ResourceNotFoundError:
+                    return None
+
+        return await self._attempts.of(request)
+
+    async def query(self, table: str, partition_key: str, first: str, end: str) -> list[StoredRow]:
+        """The partition's rows with first <= RowKey < end. Raises StorageUnavailable."""
+
+        async def request() -> list[StoredRow]:
+            with storage_errors(f"reading {table} {partition_key}", ROLE):
+                found = self._service.get_table_client(table).query_entities(
+                    "PartitionKey eq @partition and RowKey ge @first and RowKey lt @end",
+                    parameters={"partition": partition_key, "first": first, "end": end},
+                )
+                return [_stored(entity) async for entity in found]
+
+        return await self._attempts.of(request)
+
+    async def commit(self, table: str, operations: Sequence[Operation]) -> list[str]:
+        """All operations or none; the rows' new ETags. Raises Conflict, RowRefused, StorageUnavailable."""
+
+        async def request() -> list[str]:
+            with storage_errors(f"writing {len(operations)} rows of {table}", ROLE):
+                try:
+                    client = self._service.get_table_client(table)
+                    answers = await client.submit_transaction(_transaction(operations))
+                    return [answer["etag"] for answer in answers]
+                except HttpResponseError as error:
+                    await self._raise_for(error, table)
+                    raise
+
+        return await self._attempts.of(request)
+
+    async def _raise_for(self, error: HttpResponseError, table: str) -> None:
+        """Raise what a refused transaction means; return where it is only that storage is unavailable."""
+        code = getattr(error, "error_code", None)
+        if code in _MISSING_TABLE:
+            await self._service.create_table_if_not_exists(table)
+            raise StorageUnavailable(f"table {table} was missing; it is created") from error
+        named = _INDEX.match(error.message)
+        index = int(named[1]) if named else None
+        if error.status_code in _CONFLICTS:
+            raise Conflict(index or 0) from error
+        if error.status_code in _REFUSALS:
+            raise RowRefused(index, f"Table Storage refuses the row: {error.message.splitlines()[0]}") from error
+
+
+def _transaction(operations: Sequence[Operation]) -> list[Any]:
+    """The operations as the SDK takes them."""
+    return [
+        ("create", _entity(operation.row))
+        if isinstance(operation, Insert)
+        else (
+            "update",
+            _entity(operation.row),
+            {"mode": UpdateMode.REPLACE, "etag": operation.etag, "match_condition": MatchConditions.IfNotModified},
+        )
+        for operation in operations
+    ]
+
+
+def _entity(row: Row) -> dict[str, Any]:
+    return {
+        name: EntityProperty(int(value), EdmType.INT64) if isinstance(value, Int64) else value
+        for name, value in row.items()
+    }
+
+
+def _stored(entity: TableEntity) -> StoredRow:
+    etag = entity.metadata["etag"]
+    assert etag is not None  # the service gives every entity one
+    return StoredRow({name: _value(value) for name, value in entity.items()}, etag)
+
+
+def _value(value: Any) -> Value:
+    """The SDK gives a 64-bit integer as a pair of value and type."""
+    plain: Value = value.value if isinstance(value, EntityProperty) else value
+    return plain

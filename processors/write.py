@@ -1,0 +1,191 @@
+"""Executions → tables: the protocol that counts every execution once, job by job.
+
+    apply    read the shard ─▶ plan ─▶ commit one transaction ─┬─▶ until nothing is pending
+                 ▲                                             │
+                 └── conflict: read the rows in question ──────┘
+    publish  read the published row's ETag ─▶ read all shards ─▶ write their sum under that ETag; on a conflict again
+
+A job is published after its transactions are committed, also where all was duplicate: a crash between commit and
+publish is healed by the redelivery. Reading the ETag *before* the shards is what keeps a slow publisher from putting
+older sums over newer ones.
+
+A transaction whose answer was lost is tried again like any other: its inserts then conflict, the rows are read, and
+what is found there is a duplicate. Nothing here knows Azure: storage is a `Tables`.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import NamedTuple, Protocol
+
+from processors import limits
+from processors.columns import JOBS, TASKS, Row
+from processors.errors import Conflict, RowRefused, StorageUnavailable, UnreadableRow
+from processors.metrics import Sums, total
+from processors.plan import Insert, JobExecutions, Operation, Plan, Rejected, Replace, Stored, TaskExecutions, plan
+from processors.rollups import SHARD_RANGE, JobKey, Task, job_row, read_shard, read_task, shard_key
+
+
+class StoredRow(NamedTuple):
+    """A row as it was read, without the keys' and the service's own metadata."""
+
+    row: Row
+    etag: str
+
+
+class Tables(Protocol):
+    """What the protocol needs of Table Storage. Every method may raise StorageUnavailable, after bounded retries."""
+
+    async def get(self, table: str, partition_key: str, row_key: str) -> StoredRow | None:
+        """One row, None where there is none."""
+
+    async def query(self, table: str, partition_key: str, first: str, end: str) -> list[StoredRow]:
+        """The partition's rows with first <= RowKey < end."""
+
+    async def commit(self, table: str, operations: Sequence[Operation]) -> list[str]:
+        """All operations, which are in one partition, or none; the rows' new ETags. Raises Conflict, RowRefused."""
+
+
+@dataclass(slots=True)
+class Written:
+    """What became of one job's executions: each is counted, a duplicate, or rejected."""
+
+    counted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    rejected: list[Rejected] = field(default_factory=list)
+    unpublished: str | None = None
+    """Why the job's published row could not be brought up to date, though all is counted; None where it was."""
+
+
+async def write_job(tables: Tables, job: JobExecutions, shard: str) -> Written:
+    """Apply and publish one job. Raises StorageUnavailable."""
+    written = Written()
+    await _Application(tables, job, shard, written).run()
+    try:
+        await _publish(tables, job.job, written)
+    except (UnreadableRow, RowRefused) as error:
+        written.unpublished = str(error)
+    return written
+
+
+class _Application:
+    """One job's executions on their way into its task rows and its shard."""
+
+    def __init__(self, tables: Tables, job: JobExecutions, shard: str, written: Written) -> None:
+        self._tables = tables
+        self._job = job.job
+        self._shard = shard
+        self._written = written
+        self._pending: Sequence[TaskExecutions] = job.tasks
+        self._known: dict[str, Stored[Task]] = {}
+        self._sums: Stored[Sums] | None = None
+
+    async def run(self) -> None:
+        try:
+            await self._read_shard()
+            while self._pending:
+                await self._next_transaction()
+        except (UnreadableRow, RowRefused) as error:
+            self._reject(self._pending, str(error))
+
+    async def _next_transaction(self) -> None:
+        """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts."""
+        for conflicts in range(1, limits.CONFLICTS_A_JOB):
+            planned = plan(self._job, self._shard, self._sums, self._pending, self._known)
+            try:
+                if planned.operations:
+                    etags = await self._tables.commit(TASKS, planned.operations)
+                    self._sums = Stored(planned.sums, etags[-1])
+            except Conflict as conflict:
+                self._written.conflicts += 1
+                await self._read_shard()
+                await self._read_tasks(_in_question(planned, conflict.index, conflicts))
+            except RowRefused as refused:
+                if refused.index is None or refused.index >= len(planned.tasks):
+                    raise
+                self._reject([planned.tasks[refused.index]], str(refused))
+            else:
+                self._settle(planned)
+                return
+        raise StorageUnavailable(f"job {self._job.partition}: {limits.CONFLICTS_A_JOB} conflicts in a row")
+
+    def _settle(self, planned: Plan) -> None:
+        settled, self._pending = self._pending[: planned.handled], self._pending[planned.handled :]
+        arrived = sum(len(task.executions) for task in settled)
+        self._written.counted += arrived - planned.duplicates - len(planned.rejected)
+        self._written.duplicates += planned.duplicates
+        self._written.rejected += planned.rejected
+
+    def _reject(self, tasks: Sequence[TaskExecutions], reason: str) -> None:
+        rejected = {task.row_key for task in tasks}
+        self._pending = [task for task in self._pending if task.row_key not in rejected]
+        self._written.rejected += [Rejected(execution, reason) for task in tasks for execution in task.executions]
+
+    async def _read_shard(self) -> None:
+        stored = await self._tables.get(TASKS, self._job.partition, shard_key(self._shard))
+        self._sums = None if stored is None else Stored(read_shard(stored.row), stored.etag)
+
+    async def _read_tasks(self, tasks: Sequence[TaskExecutions]) -> None:
+        """Bring `known` up to date for these tasks; one whose row is unreadable is rejected."""
+
+        async def read(task: TaskExecutions) -> None:
+            stored = await self._tables.get(TASKS, self._job.partition, task.row_key)
+            try:
+                if stored is None:
+                    self._known.pop(task.row_key, None)
+                else:
+                    self._known[task.row_key] = Stored(read_task(stored.row), stored.etag)
+            except UnreadableRow as error:
+                self._reject([task], str(error))
+
+        await in_parallel(read, tasks, limits.CONCURRENT_READS)
+
+
+def _in_question(planned: Plan, index: int, conflicts: int) -> list[TaskExecutions]:
+    """The tasks to read before the next plan.
+
+    One duplicate in a batch is common, and storage says which: read that row alone. A second conflict makes more
+    duplicates likely (a redelivered batch is nothing else): read every row of the transaction.
+    """
+    return planned.tasks if conflicts > 1 else planned.tasks[index : index + 1]
+
+
+async def _publish(tables: Tables, job: JobKey, written: Written) -> None:
+    for _ in range(limits.CONFLICTS_A_JOB):
+        published = await tables.get(JOBS, job.account, job.job)
+        shards = await tables.query(TASKS, job.partition, *SHARD_RANGE)
+        if not shards:
+            return  # all was rejected, or the job was purged meanwhile
+        row = job_row(job, total(read_shard(shard.row) for shard in shards), len(shards))
+        try:
+            await tables.commit(JOBS, [Replace(row, published.etag) if published else Insert(row)])
+        except Conflict:
+            written.conflicts += 1
+        else:
+            return
+    raise StorageUnavailable(f"job {job.partition}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
+
+
+async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Sequence[T], bound: int) -> list[R]:
+    """`work` on every item, at most `bound` at a time; their results in order.
+
+    All are ended when it returns. The first failure is raised once the others have ended, and no further item is begun.
+    """
+    waiting = iter(enumerate(items))
+    results: dict[int, R] = {}
+    failures: list[BaseException] = []
+
+    async def lane() -> None:
+        for position, item in waiting:
+            if failures:
+                return
+            try:
+                results[position] = await work(item)
+            except Exception as error:  # noqa: BLE001 - raised again below, after the other lanes
+                failures.append(error)
+
+    await asyncio.gather(*(lane() for _ in range(min(bound, len(items)))))
+    if failures:
+        raise failures[0]
+    return [results[position] for position in range(len(items))]
