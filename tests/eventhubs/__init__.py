@@ -1,0 +1,1 @@
+"""Tests of devstack.eventhubs: its pure parts alone, then the whole against the unmodified azure-eventhub SDK."""
