@@ -6,7 +6,7 @@ READY := .venv/.ready
 $(READY): scripts/setup requirements.txt requirements-dev.txt package-lock.json .python-version
 	@sh scripts/setup
 
-.PHONY: help setup run start test lint lock
+.PHONY: help setup run start publish func test lint lock
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
@@ -17,6 +17,12 @@ run: $(READY) ## Publish 20,000 tasks through the local Azure and print their jo
 
 start: $(READY) ## The local Azure and the function app, until Ctrl-C
 	@$(PYTHON) -m devstack start $(ARGS)
+
+publish: $(READY) ## Send a generated workload to the hub of `make start`
+	@$(PYTHON) -m devstack publish $(ARGS)
+
+func: $(READY) ## The app under Azure Functions Core Tools, against the same local emulators
+	@sh scripts/func
 
 test: $(READY) ## All tests
 	@$(PYTHON) -m pytest $(ARGS)

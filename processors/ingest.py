@@ -133,6 +133,7 @@ class _Read:
 def _read(batch: Batch, summary: Summary) -> _Read:
     read = _Read()
     ignored: Counter[str] = Counter()
+    names: dict[str, str] = {}  # operations are compared without case; the first spelling counts
     for position, message in enumerate(batch.messages):
         decoded = decode(message.body)
         bad = decoded.bad
@@ -140,7 +141,7 @@ def _read(batch: Batch, summary: Summary) -> _Read:
             if (time := record_time(record)) is not None:
                 read.newest = time if read.newest is None else max(read.newest, time)
             if not is_task_complete(record):
-                ignored[record.operation if record.operation in ignored else _name(record.operation, ignored)] += 1
+                ignored[names.setdefault(record.operation.lower(), _name(record.operation, ignored))] += 1
                 continue
             found = execution(record)
             if isinstance(found, list):

@@ -69,6 +69,9 @@ CONCURRENT_JOBS = 16
 CONCURRENT_DEAD_LETTERS = 8
 """Dead letters one invocation writes at a time."""
 
+ROWS_A_READ = 500
+"""Rows read at once around a conflict: 500 typical task rows take as long to read as 100 take to write again."""
+
 CONCURRENT_READS = 16
 """Task rows read at a time when a transaction is planned again."""
 

@@ -9,8 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
+from urllib.request import getproxies
 
 from azure.core.credentials_async import AsyncTokenCredential
+from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 
@@ -20,11 +22,16 @@ from processors.dead_letters import AzureDeadLetters
 from processors.settings import Settings
 from processors.tables import AzureTables
 
-_OPTIONS: dict[str, Any] = {
-    "retry_total": 0,  # repeated and counted by `attempts`
-    "connection_timeout": limits.REQUEST_SECONDS,
-    "read_timeout": limits.REQUEST_SECONDS,
-}
+
+def _options() -> dict[str, Any]:
+    """What every client is made with."""
+    return {
+        "retry_total": 0,  # repeated and counted by `attempts`
+        "connection_timeout": limits.REQUEST_SECONDS,
+        "read_timeout": limits.REQUEST_SECONDS,
+        # Where aiohttp looks for a proxy, it does so in threads, twice a request, which costs more than the request.
+        "transport": AioHttpTransport(use_env_settings=bool(getproxies())),
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +69,14 @@ class Services:
     @cached_property
     def _table_service(self) -> TableServiceClient:
         if (connection := self.settings.storage_connection) is not None:
-            return TableServiceClient.from_connection_string(connection, **_OPTIONS)
-        return TableServiceClient(str(self.settings.rollup_table_uri), credential=self._credential, **_OPTIONS)
+            return TableServiceClient.from_connection_string(connection, **_options())
+        return TableServiceClient(str(self.settings.rollup_table_uri), credential=self._credential, **_options())
 
     @cached_property
     def _blob_service(self) -> BlobServiceClient:
         if (connection := self.settings.storage_connection) is not None:
-            return BlobServiceClient.from_connection_string(connection, **_OPTIONS)
-        return BlobServiceClient(str(self.settings.rollup_blob_uri), credential=self._credential, **_OPTIONS)
+            return BlobServiceClient.from_connection_string(connection, **_options())
+        return BlobServiceClient(str(self.settings.rollup_blob_uri), credential=self._credential, **_options())
 
     @cached_property
     def _credential(self) -> AsyncTokenCredential:

@@ -5,19 +5,19 @@ StorageUnavailable. A missing table is created when it is first missed.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from azure.core import MatchConditions
 from azure.core.exceptions import HttpResponseError, ResourceNotFoundError
 from azure.data.tables import EdmType, EntityProperty, TableEntity, TableErrorCode, UpdateMode
-from azure.data.tables.aio import TableServiceClient
+from azure.data.tables.aio import TableClient, TableServiceClient
 
 from processors.attempts import Attempts
 from processors.azure_errors import storage_errors
 from processors.columns import Int64, Row, Value
 from processors.errors import Conflict, RowRefused, StorageUnavailable
-from processors.plan import Insert, Operation
+from processors.plan import Insert, Operation, Replace
 from processors.write import StoredRow
 
 ROLE = "Storage Table Data Contributor"
@@ -49,16 +49,24 @@ class AzureTables:
 
         return await self._attempts.of(request)
 
-    async def query(self, table: str, partition_key: str, first: str, end: str) -> list[StoredRow]:
-        """The partition's rows with first <= RowKey < end. Raises StorageUnavailable."""
+    async def query(
+        self, table: str, partition_key: str, first: str, end: str, limit: int | None = None
+    ) -> list[StoredRow]:
+        """The partition's rows with first <= RowKey < end, at most `limit`. Raises StorageUnavailable."""
 
         async def request() -> list[StoredRow]:
             with storage_errors(f"reading {table} {partition_key}", ROLE):
                 found = self._service.get_table_client(table).query_entities(
                     "PartitionKey eq @partition and RowKey ge @first and RowKey lt @end",
                     parameters={"partition": partition_key, "first": first, "end": end},
+                    results_per_page=limit,
                 )
-                return [_stored(entity) async for entity in found]
+                rows = []
+                async for page in found.by_page():
+                    rows += [_stored(entity) async for entity in page]
+                    if limit is not None and len(rows) >= limit:
+                        break
+                return rows
 
         return await self._attempts.of(request)
 
@@ -69,40 +77,49 @@ class AzureTables:
             with storage_errors(f"writing {len(operations)} rows of {table}", ROLE):
                 try:
                     client = self._service.get_table_client(table)
-                    answers = await client.submit_transaction(_transaction(operations))
-                    return [answer["etag"] for answer in answers]
+                    answers = await _send(client, operations)
+                    return [str(answer["etag"]) for answer in answers]
                 except HttpResponseError as error:
-                    await self._raise_for(error, table)
+                    await self._raise_for(error, table, operations)
                     raise
 
         return await self._attempts.of(request)
 
-    async def _raise_for(self, error: HttpResponseError, table: str) -> None:
-        """Raise what a refused transaction means; return where it is only that storage is unavailable."""
-        code = getattr(error, "error_code", None)
-        if code in _MISSING_TABLE:
-            await self._service.create_table_if_not_exists(table)
-            raise StorageUnavailable(f"table {table} was missing; it is created") from error
+    async def _raise_for(self, error: HttpResponseError, table: str, operations: Sequence[Operation]) -> None:
+        """Raise what a refused commit means; return where it is only that storage is unavailable."""
         named = _INDEX.match(error.message)
         index = int(named[1]) if named else None
+        failed = operations[min(index or 0, len(operations) - 1)]
+        code = getattr(error, "error_code", None)
+        if code in _MISSING_TABLE or (error.status_code == 404 and isinstance(failed, Insert)):
+            await self._service.create_table_if_not_exists(table)
+            raise StorageUnavailable(f"table {table} was missing; it is created") from error
         if error.status_code in _CONFLICTS:
             raise Conflict(index or 0) from error
         if error.status_code in _REFUSALS:
-            raise RowRefused(index, f"Table Storage refuses the row: {error.message.splitlines()[0]}") from error
+            reason = error.message.partition("\n")[0]
+            raise RowRefused(index, f"Table Storage refuses the row: {reason}") from error
 
 
-def _transaction(operations: Sequence[Operation]) -> list[Any]:
-    """The operations as the SDK takes them."""
-    return [
-        ("create", _entity(operation.row))
-        if isinstance(operation, Insert)
-        else (
-            "update",
-            _entity(operation.row),
-            {"mode": UpdateMode.REPLACE, "etag": operation.etag, "match_condition": MatchConditions.IfNotModified},
-        )
-        for operation in operations
-    ]
+async def _send(client: TableClient, operations: Sequence[Operation]) -> Sequence[Mapping[str, Any]]:
+    """What the service answers to each operation. One alone goes plainly: a third of the cost."""
+    match operations:
+        case [Insert(row)]:
+            return [await client.create_entity(_entity(row))]
+        case [Replace(row, etag)]:
+            return [await client.update_entity(_entity(row), **_if_unchanged(etag))]
+    return await client.submit_transaction(
+        [
+            ("create", _entity(operation.row))
+            if isinstance(operation, Insert)
+            else ("update", _entity(operation.row), _if_unchanged(operation.etag))
+            for operation in operations
+        ]
+    )
+
+
+def _if_unchanged(etag: str) -> dict[str, Any]:
+    return {"mode": UpdateMode.REPLACE, "etag": etag, "match_condition": MatchConditions.IfNotModified}
 
 
 def _entity(row: Row) -> dict[str, Any]:

@@ -39,8 +39,10 @@ class Tables(Protocol):
     async def get(self, table: str, partition_key: str, row_key: str) -> StoredRow | None:
         """One row, None where there is none."""
 
-    async def query(self, table: str, partition_key: str, first: str, end: str) -> list[StoredRow]:
-        """The partition's rows with first <= RowKey < end."""
+    async def query(
+        self, table: str, partition_key: str, first: str, end: str, limit: int | None = None
+    ) -> list[StoredRow]:
+        """The partition's rows with first <= RowKey < end, in their order; at most `limit` of them."""
 
     async def commit(self, table: str, operations: Sequence[Operation]) -> list[str]:
         """All operations, which are in one partition, or none; the rows' new ETags. Raises Conflict, RowRefused."""
@@ -91,16 +93,18 @@ class _Application:
 
     async def _next_transaction(self) -> None:
         """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts."""
-        for conflicts in range(1, limits.CONFLICTS_A_JOB):
+        conflicts = 0
+        while conflicts < limits.CONFLICTS_A_JOB:
             planned = plan(self._job, self._shard, self._sums, self._pending, self._known)
             try:
                 if planned.operations:
                     etags = await self._tables.commit(TASKS, planned.operations)
                     self._sums = Stored(planned.sums, etags[-1])
             except Conflict as conflict:
+                conflicts += 1
                 self._written.conflicts += 1
                 await self._read_shard()
-                await self._read_tasks(_in_question(planned, conflict.index, conflicts))
+                await self._read_tasks(planned.tasks[conflict.index :], again=conflicts > 1)
             except RowRefused as refused:
                 if refused.index is None or refused.index >= len(planned.tasks):
                     raise
@@ -126,29 +130,44 @@ class _Application:
         stored = await self._tables.get(TASKS, self._job.partition, shard_key(self._shard))
         self._sums = None if stored is None else Stored(read_shard(stored.row), stored.etag)
 
-    async def _read_tasks(self, tasks: Sequence[TaskExecutions]) -> None:
-        """Bring `known` up to date for these tasks; one whose row is unreadable is rejected."""
+    async def _read_tasks(self, tasks: Sequence[TaskExecutions], *, again: bool) -> None:
+        """Bring `known` up to date for `tasks`, the first of which is known to conflict.
 
-        async def read(task: TaskExecutions) -> None:
-            stored = await self._tables.get(TASKS, self._job.partition, task.row_key)
-            try:
-                if stored is None:
-                    self._known.pop(task.row_key, None)
-                else:
-                    self._known[task.row_key] = Stored(read_task(stored.row), stored.etag)
-            except UnreadableRow as error:
-                self._reject([task], str(error))
+        Where one row conflicts, its neighbours often do (a redelivered batch is nothing else), so one query reads
+        from it to the last. In a huge job the tasks may lie far apart: the query is cut at one page, and if there is a
+        conflict `again`, the rows are read one by one.
+        """
+        if not tasks:
+            return
+        if again:
+            await in_parallel(self._read_task, tasks, limits.CONCURRENT_READS)
+            return
+        wanted = {task.row_key: task for task in tasks}
+        rows = await self._tables.query(
+            TASKS, self._job.partition, tasks[0].row_key, tasks[-1].row_key + _NEXT, limit=limits.ROWS_A_READ
+        )
+        found = {str(stored.row["RowKey"]): stored for stored in rows}
+        for row_key in found.keys() & wanted.keys():
+            self._learn(wanted[row_key], found[row_key])
+        if tasks[0].row_key not in found:
+            self._learn(tasks[0], None)
 
-        await in_parallel(read, tasks, limits.CONCURRENT_READS)
+    async def _read_task(self, task: TaskExecutions) -> None:
+        self._learn(task, await self._tables.get(TASKS, self._job.partition, task.row_key))
+
+    def _learn(self, task: TaskExecutions, stored: StoredRow | None) -> None:
+        """Note what the task's row is; where it is unreadable, its executions are rejected."""
+        try:
+            if stored is None:
+                self._known.pop(task.row_key, None)
+            else:
+                self._known[task.row_key] = Stored(read_task(stored.row), stored.etag)
+        except UnreadableRow as error:
+            self._reject([task], str(error))
 
 
-def _in_question(planned: Plan, index: int, conflicts: int) -> list[TaskExecutions]:
-    """The tasks to read before the next plan.
-
-    One duplicate in a batch is common, and storage says which: read that row alone. A second conflict makes more
-    duplicates likely (a redelivered batch is nothing else): read every row of the transaction.
-    """
-    return planned.tasks if conflicts > 1 else planned.tasks[index : index + 1]
+_NEXT = "!"
+"""Sorts before every character of a key: a key with it appended follows the key itself, and nothing is between."""
 
 
 async def _publish(tables: Tables, job: JobKey, written: Written) -> None:
