@@ -206,7 +206,7 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             f"{len(executions):,} executions in {seconds:.1f} s from first send to last checkpoint: "
             f"{len(executions) / seconds:,.0f} executions/s, {sent.messages / seconds:,.0f} messages/s"
         )
-        return _judge(console, disagreements(tables, executions, expected.names))
+        return judge(console, disagreements(tables, executions, expected.names))
 
 
 def _wait(stack: Stack, messages: int, console: Console) -> None:
@@ -216,7 +216,8 @@ def _wait(stack: Stack, messages: int, console: Console) -> None:
         wait_until_consumed(stack, lambda done: bar.update(task, completed=done))
 
 
-def _judge(console: Console, found: list[str]) -> int:
+def judge(console: Console, found: list[str]) -> int:
+    """Say what was found; the exit status."""
     if not found:
         console.print("Tables and dead letters equal what was published.", style="green")
         return 0
