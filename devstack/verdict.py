@@ -18,7 +18,7 @@ from rich.table import Table
 from devstack.oracle import differences, expected_job_rows, expected_task_rows
 from devstack.workload import Execution, Message
 
-_JOBS_SHOWN = 20
+_JOBS_SHOWN = 10
 
 type Row = dict[str, Any]
 

@@ -167,6 +167,15 @@ def _account(resource_id: str) -> str:
     return account
 
 
+def _unicode(text: str) -> str:
+    """JSON can spell half of a surrogate pair, which has no bytes to be stored as."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        raise PydanticCustomError("text", "holds half of a surrogate pair") from None
+    return text
+
+
 def cut(text: str, units: int) -> str:
     """At most `units` UTF-16 units of `text`; a cut text ends with an ellipsis."""
     if 2 * len(text) <= units or len(text.encode("utf-16-le")) // 2 <= units:
@@ -177,6 +186,7 @@ def cut(text: str, units: int) -> str:
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1
 _Id = Annotated[str, Field(min_length=1, max_length=limits.ID_LENGTH)]
 _Name = Annotated[str, Field(max_length=limits.ID_LENGTH)]
+_Text = Annotated[str, AfterValidator(_unicode)]
 _Count = Annotated[int, Field(ge=0, le=_INT32)]
 _Int32 = Annotated[int, Field(ge=-_INT32 - 1, le=_INT32)]
 _Time = Annotated[int, BeforeValidator(parse_time)]
@@ -189,9 +199,9 @@ class _Part(BaseModel):
 
 
 class _SchedulingError(_Part):
-    category: str = ""
-    code: str = ""
-    message: str = ""
+    category: _Text = ""
+    code: _Text = ""
+    message: _Text = ""
 
 
 class _NodeInfo(_Part):
@@ -213,14 +223,14 @@ class _ExecutionInfo(_Part):
     exit_code: _Int32 | None = None
     retry_count: _Count = 0
     requeue_count: _Count = 0
-    result: str = ""
+    result: _Text = ""
     scheduling_error: _SchedulingError = _SchedulingError()
 
 
 class _Event(_Part):
     job_id: _Id
     id: _Id
-    task_type: str = ""
+    task_type: _Text = ""
     system_task_version: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
     required_slots: _Count = 1
     node_info: _NodeInfo = _NodeInfo()
@@ -230,7 +240,7 @@ class _Event(_Part):
 
 
 class _Record(_Part):
-    resource_id: Annotated[str, AfterValidator(_account)]
+    resource_id: Annotated[_Text, AfterValidator(_account)]
     properties: _Event
 
 

@@ -60,13 +60,16 @@ def sketch_bucket(micros: int) -> int:
     return math.ceil(math.log(micros) / _LOG_GAMMA) if micros else _ZERO
 
 
-def percentile(sketch: dict[int, int], percent: int) -> int:
-    """The duration in microseconds at nearest rank ⌈percent/100 · n⌉, within 1%. `sketch` is not empty."""
+def percentile(sketch: dict[int, int], percent: int) -> float:
+    """The duration in microseconds at nearest rank ⌈percent/100 · n⌉, within 1%. `sketch` is not empty.
+
+    Not rounded to a whole microsecond: that alone may be over 1% of a short duration.
+    """
     rank = -(-percent * sum(sketch.values()) // 100)
     for bucket in sorted(sketch):
         rank -= sketch[bucket]
         if rank <= 0:
-            return 0 if bucket == _ZERO else round(2 * _GAMMA**bucket / (_GAMMA + 1))
+            return 0 if bucket == _ZERO else 2 * _GAMMA**bucket / (_GAMMA + 1)
     raise AssertionError("a rank is at most the count")
 
 

@@ -9,14 +9,25 @@ import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 from processors import limits
-from processors.columns import Int64, Row, Value
+from processors.columns import SHARD_COLUMNS, TASK_COLUMNS, Edm, Int64, Row, Value
 from processors.errors import UnreadableRow
 from processors.events import Execution, from_datetime, job_key, key, parse_time, to_datetime
-from processors.metrics import SMALLEST_EXPONENT, Longest, PoolSums, Sums, TimeSeries, duration, percentile, slot_time
+from processors.metrics import (
+    SMALLEST_EXPONENT,
+    TIME_BUCKETS,
+    Longest,
+    PoolSums,
+    Sums,
+    TimeSeries,
+    duration,
+    percentile,
+    sketch_bucket,
+    slot_time,
+)
 from processors.metrics import retries_exhausted as exhausted
 
 OTHER = "other"
@@ -151,7 +162,7 @@ def task_row(task: Task) -> Row:
 
 def read_task(row: Row) -> Task:
     """The task in a row of TaskRollups. Raises UnreadableRow."""
-    with _reading(row):
+    with _reading(row, TASK_COLUMNS):
         column: Mapping[str, Any] = row
         latest = Execution(
             account=column["account"],
@@ -175,21 +186,13 @@ def read_task(row: Row) -> Task:
             system_task_version=column["systemTaskVersion"],
         )
         listed = json.loads(column.get("executions", "[]"))
-        earlier = tuple(
-            Earlier(
-                Identity(
-                    parse_time(item["endTime"]), parse_time(item["startTime"]) if "startTime" in item else NO_START
-                ),
-                item["exitCode"],
-                item["succeeded"],
-            )
-            for item in listed
-            if OTHER not in item
-        )
+        earlier = tuple(_read_listed(item) for item in listed if OTHER not in item)
         older = tuple(Identity(*pair) for pair in _OLDER.iter_unpack(column.get("olderExecutions", b"")))
         task = Task(latest, earlier, older)
         if task.completions != column["completionCount"]:
             raise ValueError(f"completionCount is {column['completionCount']}, but it lists {task.completions}")
+        if (job_key(latest.account, latest.job_id), key(latest.task_id)) != (row["PartitionKey"], row["RowKey"]):
+            raise ValueError("its ids are not those of its keys")
         return task
 
 
@@ -201,6 +204,15 @@ def _listed(earlier: Earlier) -> dict[str, Any]:
         else {"startTime": _time_text(start), "endTime": _time_text(end)}
     )
     return {**times, "exitCode": earlier.exit_code, "succeeded": earlier.succeeded}
+
+
+def _read_listed(item: dict[str, Any]) -> Earlier:
+    end = parse_time(item["endTime"])
+    start = parse_time(item["startTime"]) if "startTime" in item else NO_START
+    exit_code, succeeded = item["exitCode"], item["succeeded"]
+    if type(exit_code) not in (int, type(None)) or type(succeeded) is not bool:
+        raise ValueError("an exit code or outcome in its executions is none")
+    return Earlier(Identity(end, start), exit_code, succeeded)
 
 
 def _other(count: int) -> list[dict[str, Any]]:
@@ -237,11 +249,11 @@ def shard_row(job: JobKey, shard: str, sums: Sums) -> Row:
 
 def read_shard(row: Row) -> Sums:
     """The partial sums in a shard's row. Raises UnreadableRow."""
-    with _reading(row):
+    with _reading(row, SHARD_COLUMNS):
         column: Mapping[str, Any] = row
         start, end = column.get("firstStartTime"), column.get("lastEndTime")
         longest = column.get("longestTaskId")
-        return Sums(
+        sums = Sums(
             account=column["account"],
             job_id=column["jobId"],
             tasks=column["taskCount"],
@@ -268,6 +280,34 @@ def read_shard(row: Row) -> Sums:
             histogram={_EXPONENTS[bound]: count for bound, count in json.loads(column["durationHistogram"]).items()},
             over_time=_read_time_series(json.loads(column["completionsOverTime"])),
         )
+        _check(sums)
+        return sums
+
+
+_LONGEST = from_datetime(datetime.max.replace(tzinfo=UTC)) - parse_time(limits.EARLIEST_TIME)
+_LAST_BUCKET = sketch_bucket(_LONGEST)
+_MOST_SLOTS = 2**62
+"""Slots times instances, 31 bits each."""
+
+
+def _check(sums: Sums) -> None:
+    """Raise ValueError for sums that no executions add up to: what is computed from them may be anything."""
+    shares = [share.completions for share in sums.pools.values()]
+    counts = [sums.exit_codes.values(), shares, sums.over_time.counts.values()]
+    timed = [sums.sketch.values(), sums.histogram.values()]
+    numbers = [number for some in (*counts, *timed, sums.failures.values(), *sums.pools.values()) for number in some]
+    if not all(type(number) is int and number >= 0 for number in numbers):
+        raise ValueError("its maps hold what is no count")
+    if sums.completions < 1 or any(sum(some) != sums.completions for some in counts):
+        raise ValueError("its maps do not add up to its completionCount")
+    if sums.durations < 0 or any(sum(some) != sums.durations for some in timed):
+        raise ValueError("its maps do not add up to its durationCount")
+    if not (sums.shortest is None) == (sums.longest is None) == (sums.durations == 0):
+        raise ValueError("it has a shortest and a longest duration, or none at all")
+    if not all(-1 <= bucket <= _LAST_BUCKET for bucket in sums.sketch):
+        raise ValueError("its durationSketch has buckets that no duration falls into")
+    if not (0 <= sums.duration <= sums.durations * _LONGEST and 0 <= sums.slot_time <= sums.duration * _MOST_SLOTS):
+        raise ValueError("its durations cannot be this long")
 
 
 # --- the published job -----------------------------------------------------------------------------------------------
@@ -407,15 +447,36 @@ def _time_series(series: TimeSeries) -> dict[str, Any]:
 def _read_time_series(column: dict[str, Any]) -> TimeSeries:
     width = column["widthSeconds"]
     series = TimeSeries(k=(width // 60).bit_length() - 1)
+    if not 0 <= series.k < 64 or width != series.width_seconds or len(column["counts"]) > TIME_BUCKETS:
+        raise ValueError("its completionsOverTime has other buckets than 60 s doubled k times")
     first = from_datetime(datetime.fromisoformat(column["start"])) // (width * _SECOND)
     series.counts = {first + offset: count for offset, count in enumerate(column["counts"]) if count}
     return series
 
 
+_TYPES = {
+    Edm.STRING: str,
+    Edm.INT32: int,
+    Edm.INT64: int,
+    Edm.BOOLEAN: bool,
+    Edm.DATETIME: datetime,
+    Edm.BINARY: bytes,
+}
+"""What a column's value is when it is read. Doubles never are: they are computed again."""
+
+
+def _check_types(row: Row, columns: Mapping[str, Edm]) -> None:
+    for name, value in row.items():
+        wanted = _TYPES.get(columns.get(name, Edm.DOUBLE), object)
+        if not isinstance(value, wanted) or (wanted is int and isinstance(value, bool)):
+            raise TypeError(f"{name} is no {columns[name]}")
+
+
 @contextmanager
-def _reading(row: Row) -> Iterator[None]:
+def _reading(row: Row, columns: Mapping[str, Edm]) -> Iterator[None]:
     try:
+        _check_types(row, columns)
         yield
-    except (KeyError, TypeError, ValueError, AttributeError, struct.error) as error:
+    except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error) as error:
         name = f"{row.get('PartitionKey')!r} / {row.get('RowKey')!r}"
         raise UnreadableRow(f"stored row {name} is not as written: {type(error).__name__}: {error}") from None

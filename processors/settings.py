@@ -5,10 +5,10 @@ mistake at once. Settings are environment variables, as Azure Functions gives th
 identity-based connection, by the convention of the Functions extensions.
 """
 
-from collections.abc import Mapping
-from typing import Annotated, Any, Self
+from collections.abc import Mapping, Set
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from processors.errors import SettingsError
 
@@ -84,32 +84,6 @@ class Settings(BaseModel):
         examples=[_STORAGE_EXAMPLE],
     )
 
-    @model_validator(mode="after")
-    def _complete(self) -> Self:
-        problems = [*self._hub_problems(), *self._storage_problems()]
-        if problems:
-            raise ValueError("\n".join(problems))
-        return self
-
-    def _hub_problems(self) -> list[str]:
-        if self.event_hub_connection is None and self.event_hub_namespace is None:
-            return [_line("EventHubConnection", "is missing")]
-        return []
-
-    def _storage_problems(self) -> list[str]:
-        uris = (self.rollup_table_uri, self.rollup_blob_uri)
-        if self.rollup_storage is not None and any(uris):
-            return [_line("RollupStorage", "is set beside RollupStorage__…ServiceUri; set either, not both")]
-        if self.rollup_storage is not None or all(uris):
-            return []
-        if self.rollup_table_uri is not None:
-            return [_line("RollupStorage__blobServiceUri", "is missing beside RollupStorage__tableServiceUri")]
-        if self.rollup_blob_uri is not None:
-            return [_line("RollupStorage__tableServiceUri", "is missing beside RollupStorage__blobServiceUri")]
-        if self.host_storage is None:
-            return [_line("RollupStorage", "is missing, and so is AzureWebJobsStorage, its default")]
-        return []
-
     @property
     def storage_connection(self) -> str | None:
         """The connection string for tables and dead letters; None where the identity is used."""
@@ -119,20 +93,39 @@ class Settings(BaseModel):
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment. An empty value counts as absent. Raises SettingsError."""
     given = {alias: value for alias in NAMES if (value := environment.get(alias, "").strip())}
+    problems = [*_hub_problems(given.keys()), *_storage_problems(given.keys())]
     try:
-        return Settings.model_validate(given)
+        settings = Settings.model_validate(given)
     except ValidationError as error:
-        lines = [line for details in error.errors(include_url=False) for line in _lines(details)]
-        raise SettingsError("\n".join(["the settings are not usable:", *lines])) from None
+        problems = [*map(_field_problem, error.errors(include_url=False)), *problems]
+    else:
+        if not problems:
+            return settings
+    raise SettingsError("\n".join(["the settings are not usable:", *problems]))
 
 
-def _lines(details: Any) -> list[str]:
-    """One line a mistake. Values are left out: they may hold keys."""
-    if details["type"] == "missing":
-        return [_line(details["loc"][0], "is missing")]
-    if details["loc"]:
-        return [_line(details["loc"][0], "has the wrong form")]
-    return str(details["ctx"]["error"]).splitlines()
+def _hub_problems(given: Set[str]) -> list[str]:
+    if given.isdisjoint({"EventHubConnection", "EventHubConnection__fullyQualifiedNamespace"}):
+        return [_line("EventHubConnection", "is missing")]
+    return []
+
+
+def _storage_problems(given: Set[str]) -> list[str]:
+    uris = ("RollupStorage__tableServiceUri", "RollupStorage__blobServiceUri")
+    missing = [uri for uri in uris if uri not in given]
+    if "RollupStorage" in given and len(missing) < 2:
+        return [_line("RollupStorage", "is set beside RollupStorage__…ServiceUri; set either, not both")]
+    if len(missing) == 1 and "RollupStorage" not in given:
+        (other,) = set(uris) - set(missing)
+        return [_line(missing[0], f"is missing beside {other}")]
+    if len(missing) == 2 and given.isdisjoint({"RollupStorage", "AzureWebJobsStorage"}):
+        return [_line("RollupStorage", "is missing, and so is AzureWebJobsStorage, its default")]
+    return []
+
+
+def _field_problem(details: Any) -> str:
+    """The line for one setting. Its value is left out: it may hold a key."""
+    return _line(details["loc"][0], "is missing" if details["type"] == "missing" else "has the wrong form")
 
 
 def _line(name: str, problem: str) -> str:

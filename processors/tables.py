@@ -15,7 +15,7 @@ from azure.data.tables.aio import TableClient, TableServiceClient
 
 from processors.attempts import Attempts
 from processors.azure_errors import storage_errors
-from processors.columns import Int64, Row, Value
+from processors.columns import JOBS, TASKS, Int64, Row, Value
 from processors.errors import Conflict, RowRefused, StorageUnavailable
 from processors.plan import Insert, Operation, Replace
 from processors.write import StoredRow
@@ -34,6 +34,7 @@ class AzureTables:
 
     def __init__(self, service: TableServiceClient, attempts: Attempts) -> None:
         self._service = service
+        self._clients = {table: service.get_table_client(table) for table in (TASKS, JOBS)}
         self._attempts = attempts
 
     async def get(self, table: str, partition_key: str, row_key: str) -> StoredRow | None:
@@ -42,8 +43,7 @@ class AzureTables:
         async def request() -> StoredRow | None:
             with storage_errors(f"reading {table} {partition_key} / {row_key}", ROLE):
                 try:
-                    client = self._service.get_table_client(table)
-                    return _stored(await client.get_entity(partition_key, row_key))
+                    return _stored(await self._clients[table].get_entity(partition_key, row_key))
                 except ResourceNotFoundError:
                     return None
 
@@ -56,7 +56,7 @@ class AzureTables:
 
         async def request() -> list[StoredRow]:
             with storage_errors(f"reading {table} {partition_key}", ROLE):
-                found = self._service.get_table_client(table).query_entities(
+                found = self._clients[table].query_entities(
                     "PartitionKey eq @partition and RowKey ge @first and RowKey lt @end",
                     parameters={"partition": partition_key, "first": first, "end": end},
                     results_per_page=limit,
@@ -76,8 +76,7 @@ class AzureTables:
         async def request() -> list[str]:
             with storage_errors(f"writing {len(operations)} rows of {table}", ROLE):
                 try:
-                    client = self._service.get_table_client(table)
-                    answers = await _send(client, operations)
+                    answers = await _send(self._clients[table], operations)
                     return [str(answer["etag"]) for answer in answers]
                 except HttpResponseError as error:
                     await self._raise_for(error, table, operations)
