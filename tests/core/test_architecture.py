@@ -1,0 +1,71 @@
+"""Which module may know which: read from the source, so that an import inside a function counts too."""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+PURE = ("records", "events", "metrics", "rollups", "plan", "columns", "limits", "errors")
+IMPURE = {"azure", "asyncio", "time", "os", "random", "socket", "pathlib", "logging", "threading", "secrets"}
+
+
+def imports(path: Path) -> set[str]:
+    """The full names of the modules that a file imports, anywhere in it."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            found.update(alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom) and node.level == 0:  # a relative one stays in its package
+            assert node.module is not None
+            found.add(node.module)
+            found.update(f"{node.module}.{alias.name}" for alias in node.names)
+    return found
+
+
+def packages(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imports(path)}
+
+
+def sources(folder: str) -> list[Path]:
+    found = sorted((ROOT / folder).rglob("*.py"))
+    assert found
+    return found
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_imports_nothing_that_is_not(module: str) -> None:
+    """No Azure, no I/O, no clock, no chance; nor a module of ours that has them."""
+    path = ROOT / "processors" / f"{module}.py"
+    assert packages(path).isdisjoint(IMPURE)
+    ours = {name.split(".")[1] for name in imports(path) if name.startswith("processors.")}
+    assert ours <= set(PURE)
+
+
+@pytest.mark.parametrize("module", PURE)
+def test_a_pure_module_reads_no_clock(module: str) -> None:
+    text = (ROOT / "processors" / f"{module}.py").read_text(encoding="utf-8")
+    assert re.findall(r"\b(?:utcnow|now|today|open|print)\(", text) == []
+
+
+def test_only_two_modules_and_what_builds_them_talk_to_storage() -> None:
+    knowing = {path.stem for path in sources("processors") if "azure" in packages(path)}
+    assert knowing == {"tables", "dead_letters", "azure_errors", "services"}
+
+
+def test_the_write_side_knows_neither_the_read_side_nor_the_local_azure() -> None:
+    for path in sources("processors"):
+        assert packages(path).isdisjoint({"reader", "devstack", "tests", "function_app"}), path.name
+
+
+def test_the_local_azure_knows_nothing_of_the_write_side() -> None:
+    for path in sources("devstack"):
+        assert packages(path).isdisjoint({"processors", "tests"}), path.name
+
+
+def test_the_function_app_is_bindings_only() -> None:
+    standard = {"os", "typing"}
+    assert packages(ROOT / "function_app.py") - standard == {"azure", "processors"}
+    azure = {name for name in imports(ROOT / "function_app.py") if name.startswith("azure")}
+    assert azure == {"azure.functions"}

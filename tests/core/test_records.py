@@ -1,0 +1,277 @@
+"""Bytes → records: every accepted shape gives the same records, and no bytes at all raise."""
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from processors import limits
+from processors.records import BadInput, Decoded, decode, lenient_json, member, raw_records
+
+A, B, C = ({"operationName": name, "properties": {"n": number}} for number, name in enumerate("abc"))
+RECORDS = [A, B, C]
+
+
+def dumped(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+def values(decoded: Decoded) -> list[dict[str, Any]]:
+    return [record.fields for record in decoded.records]
+
+
+# --- shapes ----------------------------------------------------------------------------------------------------------
+
+SHAPES = {
+    "records": dumped({"records": RECORDS}),
+    "array": dumped(RECORDS),
+    "lines": b"\n".join(map(dumped, RECORDS)),
+    "lines with blanks between": b"\r\n\r\n".join(map(dumped, RECORDS)) + b"\n \n",
+    "documents on one line": b" ".join(map(dumped, RECORDS)),
+    "documents without anything between": b"".join(map(dumped, RECORDS)),
+    "array of records": dumped([{"records": [A]}, {"records": [B, C]}]),
+    "array of both": dumped([A, {"records": [B, C]}]),
+    "records of arrays": dumped({"records": [[A, B], [C]]}),
+    "lines of records": dumped({"records": [A, B]}) + b"\n" + dumped({"records": [C]}),
+    "another case": dumped({"Records": RECORDS}),
+    "more keys": dumped({"x": [1], "records": RECORDS, "y": {"records": [A]}}),
+    "a byte order mark": b"\xef\xbb\xbf" + dumped({"records": RECORDS}),
+    "blanks around": b" \r\n\t" + dumped({"records": RECORDS}) + b" \r\n\t",
+    "indented": json.dumps({"records": RECORDS}, indent=2).encode(),
+    "indented lines": b"\n".join(json.dumps(record, indent=1).encode() for record in RECORDS),
+    "null beside": dumped({"records": RECORDS, "operationName": None}),
+    "the last of two keys": b'{"records": [1], "records": ' + dumped(RECORDS) + b"}",
+}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_every_shape_gives_the_same_records(shape: str) -> None:
+    decoded = decode(SHAPES[shape])
+    assert values(decoded) == RECORDS
+    assert [record.index for record in decoded.records] == [0, 1, 2]
+    assert [record.operation for record in decoded.records] == ["a", "b", "c"]
+    assert decoded.bad == []
+
+
+def test_a_bare_record_is_a_message() -> None:
+    assert values(decode(dumped(A))) == [A]
+
+
+def test_a_record_that_has_records_of_its_own_is_still_one_record() -> None:
+    record = A | {"records": [B]}
+    assert values(decode(dumped(record))) == [record]
+
+
+def test_raw_control_characters_in_strings_are_allowed() -> None:
+    (record,) = decode(b'{"operationName": "a", "text": "one\ntwo\x00\tthree"}').records
+    assert record.fields["text"] == "one\ntwo\x00\tthree"
+
+
+@st.composite
+def messages(draw: st.DrawFn) -> tuple[bytes, list[dict[str, Any]]]:
+    """Records in any composition of the shapes, and the records."""
+    records = [{"operationName": "op", "n": n} for n in range(draw(st.integers(1, 6)))]
+
+    def wrapped(some: list[Any], depth: int) -> Any:
+        if depth == 0 or draw(st.booleans()):
+            return some
+        cut = draw(st.integers(0, len(some)))
+        parts = [wrapped(some[:cut], depth - 1), wrapped(some[cut:], depth - 1)]
+        return draw(st.sampled_from([parts, {"records": parts}, {"RECORDS": parts, "x": 1}]))
+
+    cut = draw(st.integers(0, len(records)))
+    documents = [wrapped(part, 2) for part in (records[:cut], records[cut:]) if part]
+    separator = draw(st.sampled_from(["\n", " ", "\r\n\r\n", ""]))
+    indent = draw(st.sampled_from([None, 1]))
+    body = separator.join(json.dumps(document, indent=indent) for document in documents).encode()
+    return draw(st.sampled_from([b"", b"\xef\xbb\xbf"])) + body, records
+
+
+@given(messages())
+def test_every_composition_of_shapes_gives_the_same_records(composed: tuple[bytes, list[dict[str, Any]]]) -> None:
+    body, records = composed
+    decoded = decode(body)
+    assert values(decoded) == records
+    assert decoded.bad == []
+    raw = raw_records(body, set(range(len(records))))
+    assert [json.loads(raw[index]) for index in range(len(records))] == records
+
+
+# --- any bytes -------------------------------------------------------------------------------------------------------
+
+_PIECES = st.sampled_from(
+    [
+        *b'{ } [ ] , : " \\ \n 1 -1 1.5e3 1e999 NaN -Infinity null true'.split(b" "),
+        *b'"records" "Records" "operationName" "x"'.split(b" "),
+        b"\xef\xbb\xbf",
+        b"\xff",
+        b" ",
+        b'"\\ud800"',
+        b'"\x01"',
+        b"9" * 5000,
+        b"[" * 12,
+        b"]" * 12,
+        dumped(A),
+        dumped({"records": [A, 1]}),
+        b'{"records":[',
+    ]
+)
+_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.dictionaries(st.sampled_from(["records", "RECORDS", "operationName", "x"]), inner, max_size=3)
+    ),
+    max_leaves=12,
+)
+
+
+def _surrogates_too(value: Any) -> bytes:
+    return json.dumps(value).encode()
+
+
+any_bytes = (
+    st.binary(max_size=60)
+    | st.lists(_PIECES, max_size=14).map(b"".join)
+    | _JSON.map(_surrogates_too)
+    | st.lists(_JSON.map(_surrogates_too), max_size=4).map(b"\n".join)
+)
+
+
+@given(any_bytes)
+def test_any_bytes_are_decoded_and_every_item_is_found_again(body: bytes) -> None:
+    decoded = decode(body)
+    indexes = [record.index for record in decoded.records] + [bad.index for bad in decoded.bad]
+    if indexes == [None]:
+        assert decoded.bad[0].errors
+        return
+    assert sorted(index for index in indexes if index is not None) == list(range(len(indexes)))
+    raw = raw_records(body, set(range(len(indexes))))
+    assert raw.keys() == set(range(len(indexes)))
+    for record in decoded.records:
+        again = decode(raw[record.index])
+        assert repr(values(again)) == repr([record.fields])
+
+
+@given(_JSON, _JSON)
+def test_an_items_index_does_not_depend_on_the_parser(first: Any, second: Any) -> None:
+    """A number that only one parser takes sends the whole message through the other."""
+    items = [first, A, second]
+    fast = decode(json.dumps([*items, B]).encode())
+    slow = decode(json.dumps([*items, B | {"x": "HUGE"}]).replace('"HUGE"', "9" * 5000).encode())
+    assert [record.index for record in fast.records] == [record.index for record in slow.records]
+    assert repr(fast.bad) == repr(slow.bad)
+
+
+# --- what is bad -----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("body", "error"),
+    [
+        (b"", "holds no record"),
+        (b"  \n ", "holds no record"),
+        (b"null", "holds no record"),
+        (b"{}", "holds no record"),
+        (b"[]", "holds no record"),
+        (b'{"records": []}', "holds no record"),
+        (b'{"records": {}}', "holds no record"),
+        (b'{"records": [1, {"operationName": ""}, {"operationName": 7}]}', "holds no record"),
+        (b"hello", "not JSON: Expecting value: line 1 column 1"),
+        (b"{'operationName': 'x'}", "not JSON"),
+        (b'{"records": [{"operationName": "a"}, {"oper', "not JSON"),
+        (b'\xff{"operationName": "x"}', "not UTF-8: invalid start byte at byte 0"),
+        ('{"operationName": "x"}'.encode("utf-16"), "not UTF-8"),
+        (b"[" * 10_000 + b"]" * 10_000, "nested too deeply"),
+        (b'{"a":' * 10_000 + b"1" + b"}" * 10_000, "nested too deeply"),
+        (b"[" * 100_000, "nested too deeply"),
+    ],
+)
+def test_a_message_without_a_record_is_bad_as_a_whole(body: bytes, error: str) -> None:
+    decoded = decode(body)
+    assert decoded.records == []
+    (bad,) = decoded.bad
+    assert bad.index is None
+    assert len(bad.errors) == 1
+    assert bad.errors[0].startswith(error)
+
+
+def test_what_is_no_record_among_records_is_bad_alone_and_says_why() -> None:
+    items: list[Any] = [A, 1, None, True, "x", 1.5, {}, {"operationName": ""}, {"operationName": [1]}, B]
+    decoded = decode(dumped(items))
+    assert [(record.index, record.operation) for record in decoded.records] == [(0, "a"), (9, "b")]
+    assert decoded.bad == [
+        BadInput(1, ("not a record: a JSON number",)),
+        BadInput(2, ("not a record: a JSON null",)),
+        BadInput(3, ("not a record: a JSON boolean",)),
+        BadInput(4, ("not a record: a JSON string",)),
+        BadInput(5, ("not a record: a JSON number",)),
+        BadInput(6, ("not a record: operationName is missing",)),
+        BadInput(7, ("not a record: operationName is empty",)),
+        BadInput(8, ("not a record: operationName is a JSON array",)),
+    ]
+
+
+@pytest.mark.parametrize("broken", [b'{"operationName": "x"', b"oops", b'{"a": 1} oops', b"'a'", b"[" * 5_000])
+def test_a_broken_line_is_bad_alone(broken: bytes) -> None:
+    body = dumped(A) + b"\n" + broken + b"\n" + dumped(B)
+    decoded = decode(body)
+    assert [(record.index, record.operation) for record in decoded.records] == [(0, "a"), (2, "b")]
+    assert [bad.index for bad in decoded.bad] == [1]
+    assert raw_records(body, {1}) == {1: broken}
+
+
+def test_too_many_broken_lines_are_one_item_with_the_rest_of_the_message() -> None:
+    body = dumped(A) + b"\n" + b"\n".join([b"oops"] * 500) + b"\n" + dumped(B)
+    decoded = decode(body)
+    assert values(decoded) == [A]
+    assert len(decoded.bad) == limits.BROKEN_LINES + 1
+    last = decoded.bad[-1].index
+    assert last is not None
+    assert raw_records(body, {last})[last].endswith(dumped(B))
+
+
+def test_arrays_nested_beyond_the_envelopes_depth_are_one_bad_item() -> None:
+    value: Any = A
+    for _ in range(limits.ENVELOPE_DEPTH + 1):
+        value = [value]
+    decoded = decode(dumped([B, value]))
+    assert values(decoded) == [B]
+    assert [bad.index for bad in decoded.bad] == [1]
+
+
+def test_a_megabyte_of_tiny_items_is_decoded() -> None:
+    body = b"[" + b"1," * 500_000 + dumped(A) + b"]"
+    decoded = decode(body)
+    assert [record.index for record in decoded.records] == [500_000]
+    assert len(decoded.bad) == 500_000
+
+
+def test_numbers_that_only_one_parser_takes_stay_in_their_record() -> None:
+    for number in ("9" * 5_000, "-" + "9" * 5_000, "NaN", "-Infinity", "1e999", "-0", "1E+2"):
+        body = f'{{"records": [{{"operationName": "a", "n": {number}}}, {json.dumps(B)}]}}'.encode()
+        assert [record.operation for record in decode(body).records] == ["a", "b"]
+        assert raw_records(body, {1}) == {1: dumped(B)}
+
+
+def test_lone_surrogates_stay_in_their_record() -> None:
+    body = b'[{"operationName": "a", "x": "\\ud800"}, ' + dumped(B) + b"]"
+    assert [record.operation for record in decode(body).records] == ["a", "b"]
+
+
+# --- members ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_member_is_found_in_any_case_and_an_exact_key_wins() -> None:
+    assert member({"ResourceId": 1}, "resourceId") == 1
+    assert member({"RESOURCEID": 1, "resourceId": 2}, "resourceId") == 2
+    assert member({"resource": 1}, "resourceId") is None
+
+
+def test_lenient_json_raises_value_errors_only() -> None:
+    assert lenient_json('{"a": "x\ny"}') == {"a": "x\ny"}
+    for text in ("", "{'a': 1}", "[" * 100_000, "1 2"):
+        with pytest.raises(ValueError, match=r"."):
+            lenient_json(text)
