@@ -149,6 +149,7 @@ def _task_row(executions: list[Execution]) -> Row:
         "completionCount": len(executions),
         "totalDurationSeconds": sum(_duration(execution) or 0 for execution in executions) / SECOND,
         "executions": _earlier(newest_first[1:]),
+        "olderExecutions": _older(newest_first[1 + LISTED_EXECUTIONS :]),
     }
     return _known(row)
 
@@ -162,6 +163,12 @@ def _earlier(executions: list[Execution]) -> list[Row] | None:
     if len(executions) > LISTED_EXECUTIONS:
         items.append({"other": len(executions) - LISTED_EXECUTIONS})
     return items or None
+
+
+def _older(executions: list[Execution]) -> bytes | None:
+    """The end and the start of each, 8 bytes a time; the smallest number where there is no start."""
+    times = [_micros(time - _EPOCH) if time else -(2**63) for one in executions for time in (one.end, one.start)]
+    return b"".join(time.to_bytes(8, "big", signed=True) for time in times) or None
 
 
 def _text(time: datetime) -> str:
@@ -357,7 +364,13 @@ def _sums(values: Mapping[str, object]) -> dict[str, int]:
 def _edm_type(value: object) -> EdmType | None:
     if isinstance(value, datetime):
         return EdmType.DATETIME
-    types = {bool: EdmType.BOOLEAN, int: EdmType.INT32, float: EdmType.DOUBLE, str: EdmType.STRING}
+    types = {
+        bool: EdmType.BOOLEAN,
+        int: EdmType.INT32,
+        float: EdmType.DOUBLE,
+        str: EdmType.STRING,
+        bytes: EdmType.BINARY,
+    }
     return types.get(type(value))
 
 

@@ -187,5 +187,5 @@ def _dead_letters(batch: Batch, read: _Read) -> Iterator[DeadLetter]:
                 record_index=item.index,
                 enqueued_time=None if message.enqueued_time is None else message.enqueued_time.isoformat(),
                 errors=item.errors,
-                body=message.body if item.index is None else bodies[item.index],
+                body=message.body if item.index is None else bodies.get(item.index, message.body),
             )

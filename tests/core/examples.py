@@ -199,10 +199,8 @@ def merged_shards(tables: MemoryTables) -> dict[str, Sums]:
 
 
 def _as_sdk(table: str, key: Key, row: Row) -> dict[str, object]:
-    """The row as azure-data-tables reads it. The model does not know the column that only tells executions apart."""
+    """The row as azure-data-tables reads it."""
     types = columns_of(table, key)
     return {
-        name: EntityProperty(value, EdmType.INT64) if types[name] == Edm.INT64 else value
-        for name, value in row.items()
-        if name != "olderExecutions"
+        name: EntityProperty(value, EdmType.INT64) if types[name] == Edm.INT64 else value for name, value in row.items()
     }

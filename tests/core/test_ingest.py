@@ -367,6 +367,7 @@ def long_text(length: int) -> bytes:
     "body",
     [
         deep_properties(100),
+        deep_properties(5_000),
         long_text(1_000_000),
         message(record() | {"extra": {str(number): None for number in range(50_000)}}),
         message(record()).replace(b'"ServiceLog"', b"9" * 5_000),
@@ -374,7 +375,16 @@ def long_text(length: int) -> bytes:
         message(record()).replace(b'"ServiceLog"', b'"\\ud800"'),
         message(record()).replace(b'"jobId":', b'"jobId": 7, "jobId":'),
     ],
-    ids=["deep", "a long text", "many keys", "a huge number", "no number", "half a character", "a key twice"],
+    ids=[
+        "deep",
+        "very deep",
+        "a long text",
+        "many keys",
+        "a huge number",
+        "no number",
+        "half a character",
+        "a key twice",
+    ],
 )
 def test_what_is_odd_beside_the_events_fields_is_tolerated(body: bytes) -> None:
     storage = MemoryStorage()
