@@ -37,6 +37,13 @@ _LISTENING = re.compile(r"Azurite (\w+) service is successfully listening at htt
 _PORT_TAKEN = re.compile(r"EADDRINUSE.*?:(\d+)\s*$", re.MULTILINE)
 
 
+def account_connection_string(blob_port: int = 10000, queue_port: int = 10001, table_port: int = 10002) -> str:
+    """The emulator's account at these ports; at the default ones, what `UseDevelopmentStorage=true` stands for."""
+    ports = dict(zip(_SERVICES, (blob_port, queue_port, table_port), strict=True))
+    endpoints = "".join(f"{service}Endpoint=http://{_HOST}:{port}/{ACCOUNT_NAME};" for service, port in ports.items())
+    return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT_NAME};AccountKey={ACCOUNT_KEY};{endpoints}"
+
+
 class AzuriteError(RuntimeError):
     """Azurite could not be started; the message holds its own output."""
 
@@ -88,10 +95,7 @@ class Azurite:
     @property
     def connection_string(self) -> str:
         """For every Azure Storage SDK and for AzureWebJobsStorage. Valid once started."""
-        endpoints = "".join(
-            f"{service}Endpoint=http://{_HOST}:{port}/{ACCOUNT_NAME};" for service, port in self._ports.items()
-        )
-        return f"DefaultEndpointsProtocol=http;AccountName={ACCOUNT_NAME};AccountKey={ACCOUNT_KEY};{endpoints}"
+        return account_connection_string(self.blob_port, self.queue_port, self.table_port)
 
     def start(self) -> Self:
         """Start the process and wait until blob and table answer.

@@ -69,7 +69,7 @@ class Host:
         )
         listeners: list[EventHubListener] = []
         if triggers.event_hub:
-            storage = settings.require(_STORAGE, "the Event Hub trigger (for its checkpoints)")
+            storage = settings.require_storage(_STORAGE, "the Event Hub trigger (for its checkpoints)")
             await _create_checkpoint_container(storage)
             listeners = [
                 EventHubListener(trigger, worker, configuration.event_hubs, storage, options.load_balancing)

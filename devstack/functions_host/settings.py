@@ -11,6 +11,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from devstack.azurite import account_connection_string
 from devstack.functions_host.errors import HostError
 
 _REFERENCE = re.compile(r"%([^%]*)%")
@@ -36,6 +37,15 @@ def require(name: str, wanted_by: str) -> str:
     if not value:
         raise HostError(f"{wanted_by} needs the setting {name!r}, which is not set (Values in local.settings.json)")
     return value
+
+
+def require_storage(name: str, wanted_by: str) -> str:
+    """The storage connection string in the setting `name`, with the emulator's short form written out.
+
+    The checkpoint store's copy of the storage SDK does not know the short form. Raises HostError as `require` does.
+    """
+    value = require(name, wanted_by)
+    return account_connection_string() if value.rstrip(";").lower() == "usedevelopmentstorage=true" else value
 
 
 def resolve(text: str, wanted_by: str) -> str:

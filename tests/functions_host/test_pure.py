@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from azure.eventhub import EventData
+from azure.eventhub.extensions.checkpointstoreblobaio import BlobCheckpointStore
 
 from devstack.functions_host import host_json, settings
 from devstack.functions_host.batching import Batching
@@ -243,3 +244,15 @@ def test_a_batch_is_built_as_the_host_builds_it() -> None:
         },
     ]
     assert json.loads(metadata["PartitionContext"].json)["PartitionId"] == "7"
+
+
+@pytest.mark.parametrize("short", ["UseDevelopmentStorage=true", "usedevelopmentstorage=True;"])
+def test_the_emulators_short_form_is_written_out_for_the_checkpoint_store(
+    short: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("STORAGE", short)
+    written_out = settings.require_storage("STORAGE", "the test")
+    assert "BlobEndpoint=http://127.0.0.1:10000/devstoreaccount1;" in written_out
+    BlobCheckpointStore.from_connection_string(written_out, "container")
+    monkeypatch.setenv("STORAGE", written_out)
+    assert settings.require_storage("STORAGE", "the test") == written_out
