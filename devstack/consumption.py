@@ -11,10 +11,8 @@ from azure.eventhub import EventHubConsumerClient
 from azure.storage.blob import BlobServiceClient
 
 from devstack.child import StackError
+from devstack.functions_host.event_hub_trigger import CHECKPOINT_CONTAINER
 from devstack.stack import Stack
-
-CHECKPOINTS = "azure-webjobs-eventhub"
-"""The container in which the Functions host keeps checkpoints and ownerships."""
 
 _POLL_SECONDS = 0.2
 
@@ -58,7 +56,7 @@ def _last_sequence_numbers(stack: Stack) -> dict[str, int]:
 
 def _checkpoints(service: BlobServiceClient, hub: str, group: str) -> dict[str, int]:
     """Sequence number of the last processed event, by partition, as the SDKs' blob checkpoint stores keep it."""
-    container = service.get_container_client(CHECKPOINTS)
+    container = service.get_container_client(CHECKPOINT_CONTAINER)
     if not container.exists():
         return {}
     marker = f"/{hub}/{group}/checkpoint/"
