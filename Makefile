@@ -6,7 +6,7 @@ READY := .venv/.ready
 $(READY): scripts/setup requirements.txt requirements-dev.txt package-lock.json .python-version
 	@sh scripts/setup
 
-.PHONY: help setup run start publish func test lint lock
+.PHONY: help setup run start publish func chaos outage test simulate fuzz lint lock
 help: ## List the targets
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
 
@@ -24,8 +24,20 @@ publish: $(READY) ## Send a generated workload to the hub of `make start`
 func: $(READY) ## The app under Azure Functions Core Tools, against the same local emulators
 	@sh scripts/func
 
+chaos: $(READY) ## 100,000 tasks while instances are killed, storage restarts, links and answers get lost
+	@$(PYTHON) -m devstack chaos $(ARGS)
+
+outage: $(READY) ## Storage away for 3 minutes under a steady stream: what is held, and the memory
+	@$(PYTHON) -m devstack outage $(ARGS)
+
 test: $(READY) ## All tests
 	@$(PYTHON) -m pytest $(ARGS)
+
+fuzz: $(READY) ## RUNS inputs, by default a million, into the decoder, guided by coverage (Linux on x86-64)
+	@$(PYTHON) -m tests.fuzz -runs=$(or $(RUNS),1000000) -print_final_stats=1 $(ARGS)
+
+simulate: $(READY) ## Histories that go wrong in every way, from seeds: make simulate SEEDS=1000
+	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --processes 2 $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .

@@ -46,6 +46,15 @@ class Child:
         """The process id while it runs, else None."""
         return None if self._process is None or self._process.poll() is not None else self._process.pid
 
+    def resident_bytes(self) -> int:
+        """Its memory in use (VmRSS). Raises StackError where it does not run, or the system has no /proc."""
+        try:
+            status = Path(f"/proc/{self.pid}/status").read_text()
+            (kibibytes,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
+        except (OSError, ValueError) as error:
+            raise StackError(f"{self.name}: its memory cannot be measured") from error
+        return int(kibibytes) * 1024
+
     def start(self) -> dict[str, Any]:
         """Start it; what its ready line says. Raises StackError."""
         error_output = self._open_log()
@@ -95,6 +104,16 @@ class Child:
         """SIGKILL, as a crash."""
         if self._process is not None:
             self._process.kill()
+
+    def freeze(self) -> None:
+        """SIGSTOP, as a machine that hangs: it does nothing, and what it waits for is not told. Until `thaw`."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        """SIGCONT: it goes on where it was, and does not know how late it is. Harmless when not frozen or running."""
+        if self.pid is not None:
+            os.kill(self.pid, signal.SIGCONT)
 
     def check(self) -> None:
         """Raises StackError where the process has ended by itself."""

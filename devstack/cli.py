@@ -1,8 +1,10 @@
-"""The commands: `python -m devstack start | publish | run`.
+"""The commands: `python -m devstack start | publish | run | chaos | outage`.
 
 start     the local Azure with the app, until Ctrl-C
 publish   a generated workload, or files of records, to a hub
 run       start, publish a sample, wait until all is consumed, show and check the tables, stop
+chaos     the same with faults at random: killed instances, storage restarts, lost links and answers
+outage    the same with storage away for minutes, and the memory of the instance
 """
 
 import argparse
@@ -12,13 +14,15 @@ import signal
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
 
+from devstack import chaos, outage
 from devstack.child import StackError
 from devstack.consumption import wait_until_consumed
 from devstack.publish import PublishError, messages_from_files, publish, shown_progress
@@ -29,6 +33,7 @@ from devstack.workload import Workload
 _DISAGREEMENTS_SHOWN = 20
 _PLAIN_WIDTH = 140
 _WATCH_SECONDS = 0.2
+_LONGEST_SECONDS = 3600.0
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -48,7 +53,7 @@ def main(argv: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m devstack", description="Azure on one machine, without Docker.")
-    commands = parser.add_subparsers(required=True, metavar="start | publish | run")
+    commands = parser.add_subparsers(required=True, metavar="start | publish | run | chaos | outage")
 
     start = commands.add_parser("start", help="the local Azure with the app, until Ctrl-C")
     start.set_defaults(command=_start)
@@ -72,6 +77,26 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of all parts in DIR")
     _add_workload_options(run)
     _add_stack_options(run, FREE_PORTS)
+
+    storm = commands.add_parser("chaos", help="a run under random faults: killed instances, lost links and answers")
+    storm.set_defaults(command=_chaos)
+    plan = chaos.Plan()
+    _add_workload_options(storm, plan.tasks)
+    storm.add_argument("--instances", type=_positive, default=plan.instances, metavar="N", help="default: %(default)s")
+    storm.add_argument(
+        "--pause", type=_seconds, default=plan.pause, metavar="S", help="mean time between faults; default: %(default)s"
+    )
+    storm.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of all parts in DIR")
+
+    away = commands.add_parser("outage", help="a run with storage away for minutes, and the memory of the instance")
+    away.set_defaults(command=_outage)
+    calm = outage.Plan()
+    away.add_argument("--seconds", type=_seconds, default=calm.outage, metavar="S", help="default: %(default)s")
+    away.add_argument(
+        "--rate", type=_positive, default=round(calm.rate), metavar="N", help="messages a second (default: %(default)s)"
+    )
+    away.add_argument("--seed", type=int, default=calm.seed, metavar="N", help="default: %(default)s")
+    away.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of all parts in DIR")
     return parser
 
 
@@ -90,8 +115,8 @@ def _add_stack_options(parser: argparse.ArgumentParser, default: Ports) -> None:
         )
 
 
-def _add_workload_options(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--tasks", type=_count, default=20_000, metavar="N", help="default: %(default)s")
+def _add_workload_options(parser: argparse.ArgumentParser, tasks: int = 20_000) -> None:
+    parser.add_argument("--tasks", type=_count, default=tasks, metavar="N", help="default: %(default)s")
     parser.add_argument("--seed", type=int, default=1, metavar="N", help="default: %(default)s")
 
 
@@ -99,6 +124,22 @@ def _count(text: str) -> int:
     if not text.isascii() or not text.isdigit():
         raise argparse.ArgumentTypeError(f"{text!r} is no whole number from 0 up")
     return int(text)
+
+
+def _positive(text: str) -> int:
+    if (number := _count(text)) == 0:
+        raise argparse.ArgumentTypeError("0 is too few")
+    return number
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 < seconds <= _LONGEST_SECONDS:
+        raise argparse.ArgumentTypeError(f"{text!r} is no number of seconds above 0 and up to {_LONGEST_SECONDS:.0f}")
+    return seconds
 
 
 def _port(text: str) -> int:
@@ -214,6 +255,56 @@ def _wait(stack: Stack, messages: int, console: Console) -> None:
     with Progress(*columns, console=console, transient=True) as bar:
         task = bar.add_task("", total=messages)
         wait_until_consumed(stack, lambda done: bar.update(task, completed=done))
+
+
+# --- chaos and outage ------------------------------------------------------------------------------------------------
+
+
+def _chaos(arguments: argparse.Namespace, console: Console) -> int:
+    plan = chaos.Plan(arguments.seed, arguments.tasks, arguments.instances, arguments.pause)
+    with _logs(arguments.logs) as logs, tempfile.TemporaryDirectory(prefix="devstack-") as folder:
+        result = chaos.run(plan, Path(folder), logs, _teller(console))
+    table = Table(title=f"{result.happened.total():,} faults in {result.seconds_of_faults:.0f} s", title_justify="left")
+    table.add_column("fault")
+    table.add_column("times", justify="right")
+    for fault in chaos.Fault:
+        table.add_row(fault, f"{result.happened[fault]:,}")
+    console.print(table)
+    console.print(
+        f"{result.sent:,} messages published, {result.stored:,} stored (the rest sent again), "
+        f"{result.delivered:,} delivered; {result.failed_invocations:,} invocations failed\n"
+        f"{result.executions:,} executions of {plan.tasks:,} tasks in {result.jobs:,} jobs, "
+        f"{result.dead_letters:,} dead letters; {result.seconds:.0f} s from first send to last checkpoint",
+        highlight=False,
+    )
+    return judge(console, result.differences)
+
+
+def _outage(arguments: argparse.Namespace, console: Console) -> int:
+    plan = outage.Plan(seed=arguments.seed, outage=arguments.seconds, rate=arguments.rate)
+    with _logs(arguments.logs) as logs, tempfile.TemporaryDirectory(prefix="devstack-") as folder:
+        result = outage.run(plan, Path(folder), logs, _teller(console))
+    table = Table(title="The instance's memory (RSS)", title_justify="left")
+    table.add_column("phase")
+    for column in ("seconds", "lowest MB", "highest MB"):
+        table.add_column(column, justify="right")
+    for phase in result.phases:
+        table.add_row(phase.name, f"{phase.seconds:.0f}", f"{phase.lowest / 1e6:.1f}", f"{phase.highest / 1e6:.1f}")
+    console.print(table)
+    console.print(
+        f"{result.messages:,} messages at {plan.rate:.0f}/s, {result.executions:,} executions; "
+        f"{result.backlog:,} messages waited as storage came back, "
+        f"{result.passed:,} were checkpointed while it was away",
+        highlight=False,
+    )
+    passed = [f"{result.passed:,} messages were checkpointed while storage was away"] if result.passed else []
+    return judge(console, passed + result.differences)
+
+
+def _teller(console: Console) -> Callable[[str], None]:
+    """Prints what happens, and when."""
+    started = time.monotonic()
+    return lambda text: console.print(f"{time.monotonic() - started:7.1f} s  {text}", highlight=False)
 
 
 def judge(console: Console, found: list[str]) -> int:

@@ -82,8 +82,15 @@ class Counts:
 type Shown = Callable[[Counts], None]
 
 
-async def publish(connection: str, hub: str, messages: Iterable[Outgoing], progress: Shown) -> Counts:
-    """Sends the messages, and tells the progress of it after every batch."""
+async def publish(
+    connection: str,
+    hub: str,
+    messages: Iterable[Outgoing],
+    progress: Shown,
+    *,
+    rate: float | None = None,
+) -> Counts:
+    """Sends the messages, at most `rate` a second, and tells the progress of it after every batch."""
     try:
         client = EventHubProducerClient.from_connection_string(connection, eventhub_name=hub)
     except ValueError as error:
@@ -91,7 +98,7 @@ async def publish(connection: str, hub: str, messages: Iterable[Outgoing], progr
     try:
         async with client as producer:
             partitions = await producer.get_partition_ids()
-            return await _Publication(producer, hub, partitions, progress).run(messages)
+            return await _Publication(producer, hub, partitions, progress, rate).run(messages)
     except EventHubError as error:
         reason = str(error).partition("\n")[0]
         raise PublishError(f"the hub {hub} cannot be sent to: {reason}") from error
@@ -140,10 +147,18 @@ class _Lines:
 class _Publication:
     """One run of publish: a queue and a sender for every partition."""
 
-    def __init__(self, producer: EventHubProducerClient, hub: str, partitions: list[str], progress: Shown) -> None:
+    def __init__(
+        self,
+        producer: EventHubProducerClient,
+        hub: str,
+        partitions: list[str],
+        progress: Shown,
+        rate: float | None,
+    ) -> None:
         self._producer = producer
         self._hub = hub
         self._progress = progress
+        self._rate = rate
         self._counts = Counts()
         self._started = time.perf_counter()
         self._queues: dict[str, asyncio.Queue[bytes | None]] = {
@@ -163,7 +178,9 @@ class _Publication:
 
     async def _distribute(self, messages: Iterable[Outgoing]) -> None:
         turns = cycle(self._queues)
-        for message in messages:
+        for number, message in enumerate(messages):
+            if self._rate is not None:
+                await asyncio.sleep(self._started + number / self._rate - time.perf_counter())
             partition = next(turns) if message.partition is None else message.partition
             queue = self._queues.get(partition)
             if queue is None:

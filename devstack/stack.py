@@ -5,14 +5,16 @@ storage or the hub go away in an orderly stop. A hub and its checkpoints belong 
 kept, without one both are new.
 """
 
+import http.client
 import json
 import os
 import tempfile
-from contextlib import ExitStack
+from collections.abc import Mapping
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import MappingProxyType, TracebackType
+from typing import Any, Self
 
 from devstack.azurite import Azurite, AzuriteError
 from devstack.child import Child, StackError
@@ -21,6 +23,7 @@ from devstack.eventhubs import connection_string
 APP = Path(__file__).resolve().parent.parent
 CONFIG = Path(__file__).with_name("config.json")
 SAMPLE_SETTINGS = APP / "local.settings.sample.json"
+_CONTROL_SECONDS = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +64,8 @@ class Stack:
         self.azurite: Azurite
         self.event_hubs: Child
         self.hosts: list[Child] = []
+        self._hosts_started = 0
+        self._http_host: Child | None = None
         self.event_hub_connection = ""
         self.control_port = 0
         self.http_url = ""
@@ -119,21 +124,57 @@ class Stack:
         self.event_hub_connection = connection_string(ready["port"])
         self.control_port = ready["controlPort"]
 
-    def add_host(self, consumer_group: str | None = None) -> Child:
-        """Start one more instance of the app, by default in the consumer group of the others: it shares their work."""
-        number = len(self.hosts)
-        name = f"instance-{number}"
-        settings = self._folder / f"{name}.settings.json"
-        self._write_settings(settings, consumer_group or self.consumer_group)
-        http_port = self._ports.http if number == 0 else 0
-        arguments = ["--app", str(APP), "--settings", str(settings), "--http-port", str(http_port), "--instance", name]
+    def add_host(self, consumer_group: str | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> Child:
+        """Start one more instance of the app, by default in the consumer group of the others: it shares their work.
+
+        `settings` replaces some of the app's. The first instance, and the next after that was killed, is at `http_url`.
+        """
+        name = f"instance-{self._hosts_started}"
+        self._hosts_started += 1
+        path = self._folder / f"{name}.settings.json"
+        self._write_settings(path, {"EventHubConsumerGroup": consumer_group or self.consumer_group, **settings})
+        is_http_host = self._http_host not in self.hosts
+        http_port = self._ports.http if is_http_host else 0
+        arguments = ["--app", str(APP), "--settings", str(path), "--http-port", str(http_port), "--instance", name]
         environment = {name: value for name, value in os.environ.items() if name not in self._values}
         host = Child(name, "devstack.functions_host", arguments, environment=environment, log=self._log(name))
         self.hosts.append(host)
         ready = self._start(host)
-        if number == 0:
+        if is_http_host:
+            self._http_host = host
             self.http_url = f"http://127.0.0.1:{ready['httpPort']}"
         return host
+
+    def kill_host(self, host: Child) -> None:
+        """SIGKILL an instance, as a crash, and forget it: the others go on without it."""
+        self.hosts.remove(host)
+        host.kill()
+        host.stop()  # ends its entry in the system's process table
+
+    def hub_status(self) -> dict[str, Any]:
+        """What the Event Hubs server says of itself."""
+        return self._ask_event_hubs("GET", None)
+
+    def inject(self, command: str, **fields: object) -> int:
+        """Ask the Event Hubs server for a fault; how many connections or links it touched."""
+        affected: int = self._ask_event_hubs("POST", {"command": command, **fields})["affected"]
+        return affected
+
+    def last_sequence_numbers(self) -> dict[str, int]:
+        """Of the hub's partitions; -1 where one is empty."""
+        partitions = self.hub_status()["hubs"][self.event_hub_name]
+        return {partition: numbers["lastSequenceNumber"] for partition, numbers in partitions.items()}
+
+    def _ask_event_hubs(self, method: str, document: dict[str, object] | None) -> dict[str, Any]:
+        with closing(
+            http.client.HTTPConnection("127.0.0.1", self.control_port, timeout=_CONTROL_SECONDS)
+        ) as connection:
+            connection.request(method, "/", None if document is None else json.dumps(document))
+            response = connection.getresponse()
+            answer: dict[str, Any] = json.loads(response.read())
+        if response.status != http.HTTPStatus.OK:
+            raise StackError(f"Event Hubs refused {document}: {answer['error']}")
+        return answer
 
     def _start(self, child: Child) -> dict[str, int]:
         self._parts.callback(child.stop)
@@ -142,13 +183,13 @@ class Stack:
     def _log(self, name: str) -> Path | None:
         return self._logs / f"{name}.log" if self._logs else None
 
-    def _write_settings(self, path: Path, consumer_group: str) -> None:
-        """The sample's settings with this stack's addresses."""
+    def _write_settings(self, path: Path, own: Mapping[str, str]) -> None:
+        """The sample's settings with this stack's addresses, and what is the instance's own."""
         values = self._values | {
             "AzureWebJobsStorage": self.storage_connection,
             "RollupStorage": self.storage_connection,
             "EventHubConnection": self.event_hub_connection,
-            "EventHubConsumerGroup": consumer_group,
+            **own,
         }
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(json.dumps({"IsEncrypted": False, "Values": values}, indent=2))

@@ -4,8 +4,10 @@ The rule: the comparison is exact, row by row and column by column, dead letters
 the tables, never from what was published.
 """
 
+import base64
+import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import closing
 from typing import Any
 
@@ -19,6 +21,8 @@ from devstack.oracle import differences, expected_job_rows, expected_task_rows
 from devstack.workload import Execution, Message
 
 _JOBS_SHOWN = 10
+_DEAD_LETTERS = "dead-letters"
+_MESSAGE = "-message.json"
 
 type Row = dict[str, Any]
 
@@ -31,7 +35,7 @@ class Tables:
             self.jobs = _rows(service, "JobRollups")
             self.tasks = _rows(service, "TaskRollups")
         with BlobServiceClient.from_connection_string(storage_connection) as blobs:
-            container = blobs.get_container_client("dead-letters")
+            container = blobs.get_container_client(_DEAD_LETTERS)
             self.dead_letters = set(container.list_blob_names()) if container.exists() else set()
 
 
@@ -68,11 +72,82 @@ class ExpectedDeadLetters:
             assert message.partition is not None  # else its position would be the hub's choice
             sequence_number = self._sent.get(message.partition, 0)
             self._sent[message.partition] = sequence_number + 1
-            position = f"{self._hub}/{message.partition}/{sequence_number:020}"
-            if message.bad is not None:
-                self.names.add(f"{position}-message.json")
-            self.names.update(f"{position}-{bad.index:05}.json" for bad in message.bad_records)
+            self.names.update(_names(self._hub, message.partition, sequence_number, _bad_items(message)))
             yield message
+
+
+class SentMessages:
+    """What was sent, known by its bytes, so that what a hub holds can be told from that.
+
+    The rule: nothing is assumed of where a message is stored, nor how often. A sender that repeats itself after a lost
+    answer shifts all that follows; the hub itself then says which dead letters must be there, and under which names.
+    """
+
+    def __init__(self, hub: str) -> None:
+        self.sent = 0
+        self.stored = 0
+        self.names: set[str] = set()
+        self.strangers: list[str] = []
+        """Events that were never sent."""
+        self._hub = hub
+        self._bad_items: dict[bytes, tuple[str, ...]] = {}
+        self._awaited: set[bytes] = set()
+        self._bodies: dict[str, bytes] = {}
+
+    def watch(self, messages: Iterable[Message]) -> Iterator[Message]:
+        """The same messages, each noted."""
+        for message in messages:
+            digest = hashlib.sha256(message.body).digest()
+            self.sent += 1
+            self._bad_items[digest] = _bad_items(message)
+            self._awaited.add(digest)
+            yield message
+
+    def find(self, partition: str, sequence_number: int, body: bytes) -> None:
+        """Take note of an event in the hub."""
+        digest = hashlib.sha256(body).digest()
+        self.stored += 1
+        self._awaited.discard(digest)
+        if digest not in self._bad_items:
+            self.strangers.append(f"{self._hub}/{partition}/{sequence_number}")
+            return
+        for name in _names(self._hub, partition, sequence_number, self._bad_items[digest]):
+            self.names.add(name)
+            self._bodies[name] = body
+
+    def disagreements(self, letters: Mapping[str, bytes]) -> list[str]:
+        """A line for everything that went astray on its way to the hub, or from there into a letter's body."""
+        lines = [f"event {stranger} was never sent" for stranger in self.strangers]
+        if self._awaited:
+            lines.append(f"{len(self._awaited):,} messages never reached the hub")
+        for name, body in sorted(letters.items()):
+            sent = self._bodies.get(name)
+            whole = name.endswith(_MESSAGE)
+            if sent is not None and (body != sent if whole else body not in sent):
+                lines.append(f"dead letter {name} does not hold the bytes that were sent")
+        return lines
+
+
+def _bad_items(message: Message) -> tuple[str, ...]:
+    """How the names of the dead letters that a message must cause end."""
+    whole = () if message.bad is None else (_MESSAGE,)
+    return (*whole, *(f"-{bad.index:05}.json" for bad in message.bad_records))
+
+
+def _names(hub: str, partition: str, sequence_number: int, bad_items: tuple[str, ...]) -> Iterator[str]:
+    return (f"{hub}/{partition}/{sequence_number:020}{item}" for item in bad_items)
+
+
+def dead_letter_bodies(storage_connection: str) -> dict[str, bytes]:
+    """The original bytes in every dead letter, by its name."""
+    bodies = {}
+    with BlobServiceClient.from_connection_string(storage_connection) as service:
+        container = service.get_container_client(_DEAD_LETTERS)
+        for name in container.list_blob_names() if container.exists() else ():
+            letter = json.loads(container.download_blob(name).readall())
+            body: str = letter["body"]
+            bodies[name] = base64.b64decode(body) if letter["encoding"] == "base64" else body.encode()
+    return bodies
 
 
 def show_jobs(console: Console, jobs: list[Row]) -> None:

@@ -5,7 +5,8 @@
     ├── StorageUnavailable       storage did not answer as needed; the only error that may leave an invocation
     ├── Conflict                 another instance changed a row first: read again, plan again
     ├── RowRefused               storage will never take this row as it is
-    └── UnreadableRow            a stored row is not one that this package writes
+    ├── UnreadableRow            a stored row is not one that this package writes
+    └── UnreadableLetter         a stored dead letter is not one that this package writes
 
 Bad input is no exception: it is a value (`records.BadInput`) that ends as a dead letter.
 """
@@ -56,3 +57,7 @@ class RowRefused(BatchRollupsError):  # noqa: N818 - names what storage did
 
 class UnreadableRow(BatchRollupsError):  # noqa: N818 - names what was found
     """A stored row does not decode: it was edited by hand or written by something else."""
+
+
+class UnreadableLetter(BatchRollupsError):  # noqa: N818 - names what was found
+    """A stored dead letter does not decode: it was edited by hand or written by something else."""

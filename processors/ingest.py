@@ -150,7 +150,7 @@ def _read(batch: Batch, summary: Summary) -> _Read:
                 read.executions.append(found)
                 read.origins[id(found)] = (position, record.index)
         if bad:
-            read.bad[position] = bad
+            read.bad[position] = _bounded(bad)
         summary.records += len(decoded.records)
     summary.executions = len(read.executions)
     summary.ignored = dict(ignored)
@@ -169,13 +169,19 @@ def _add(summary: Summary, written: list[Written]) -> None:
         summary.conflicts += job.conflicts
 
 
+def _bounded(bad: list[BadInput]) -> list[BadInput]:
+    """What is bad in one message, or the message as a whole where that is too much."""
+    if len(bad) <= limits.BAD_RECORDS_A_MESSAGE:
+        return bad
+    first = min(bad, key=lambda item: item.index or 0)
+    why = f"{len(bad)} of its records are bad; the first is {first.index}: {'; '.join(first.errors)}"
+    return [BadInput(None, (why,))]
+
+
 def _dead_letters(batch: Batch, read: _Read) -> Iterator[DeadLetter]:
     for position, bad in read.bad.items():
         message = batch.messages[position]
-        if len(bad) > limits.BAD_RECORDS_A_MESSAGE:
-            first = min(bad, key=lambda item: item.index or 0)
-            why = f"{len(bad)} of its records are bad; the first is {first.index}: {'; '.join(first.errors)}"
-            bad = [BadInput(None, (why,))]
+        bad = _bounded(bad)
         bodies = (
             raw_records(message.body, indexes) if (indexes := {i.index for i in bad if i.index is not None}) else {}
         )

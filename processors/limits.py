@@ -28,6 +28,10 @@ KEY_UNITS = 512
 EARLIEST_TIME = "1601-01-01T00:00:00Z"
 """Table service: the first instant an Edm.DateTime can hold."""
 
+# --- Event Hubs ------------------------------------------------------------------------------------------------------
+MESSAGE_BYTES = 1024 * 1024
+"""Event Hubs quotas: a publication is at most 1 MB. Only a dedicated cluster can be told to take more."""
+
 # --- Batch -----------------------------------------------------------------------------------------------------------
 ID_LENGTH = 256
 """Characters in a job, task, pool or node id. Batch itself allows 64; the contract allows room."""
@@ -38,6 +42,12 @@ ENVELOPE_DEPTH = 8
 
 BROKEN_LINES = 100
 """Lines of newline-delimited JSON that may be broken before the rest of the message is taken as one broken piece."""
+
+BROKEN_CHARACTERS = 8 * MESSAGE_BYTES
+"""Characters that broken pieces may make the parser read in vain: a piece that spans lines is read again from each."""
+
+ITEMS_A_MESSAGE = 10_000
+"""Items in a message, records or not. The shortest task complete event takes 140 bytes: 1 MiB holds 7,500 of them."""
 
 BAD_RECORDS_A_MESSAGE = 2_000
 """Dead letters one message may cause. Azure Monitor packs up to ~1,500 records; beyond, the message is one letter."""

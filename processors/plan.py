@@ -101,17 +101,19 @@ def plan(
     """The next transaction: as many of the `pending` tasks as it can hold.
 
     `sums` is the stored shard, None where there is none; `known` the task rows that were read and exist, by row key.
+    Tasks without anything new count too: did the plan reach beyond them, to rows not read, one conflict would lead to
+    the next, and a large enough redelivery would never get to its end.
     """
     result = Plan()
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
-    for task in pending:
+    for task in pending[: limits.OPERATIONS_A_TRANSACTION - 1]:
         stored = known.get(task.row_key)
         fold = add_executions(stored.value if stored else None, task.executions)
         if fold.task is not None and fold.accepted:
             row = task_row(fold.task)
             size = row_bytes(row)
-            if len(result.operations) == limits.OPERATIONS_A_TRANSACTION - 1 or size > room:
+            if size > room:
                 break
             room -= size
             result.operations.append(Replace(row, stored.etag) if stored else Insert(row))

@@ -13,6 +13,7 @@ place of each.
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Any, NamedTuple
 
 from pydantic_core import from_json
@@ -62,19 +63,25 @@ class _Broken:
     """The value of an item that is no JSON."""
 
     error: str
+    read: int = 0
+    """Characters read in vain: what comes after the item's own line is read again."""
 
 
 def decode(body: bytes) -> Decoded:
     """Read one message of any of the accepted shapes."""
+    if len(body) > limits.MESSAGE_BYTES:
+        return _no_records([f"{len(body):,} bytes: Event Hubs carries at most {limits.MESSAGE_BYTES:,}"])
     body = body.removeprefix(_BOM)
     try:
-        items = list(_flat(from_json(body), 0))
+        items = list(islice(_flat(from_json(body), 0), limits.ITEMS_A_MESSAGE + 1))
     except ValueError:
         try:
             text = body.decode()
         except UnicodeDecodeError as not_utf8:
             return _no_records([f"not UTF-8: {not_utf8.reason} at byte {not_utf8.start}"])
-        items = [item.value for item in _items(text)]
+        items = [item.value for item in islice(_items(text), limits.ITEMS_A_MESSAGE + 1)]
+    if len(items) > limits.ITEMS_A_MESSAGE:
+        return _no_records([f"over {limits.ITEMS_A_MESSAGE:,} items: no diagnostic setting sends so many"])
     return _sort(items)
 
 
@@ -176,9 +183,12 @@ def _envelope_key(value: Any) -> str | None:
 # --- the tolerant way: items with their places -----------------------------------------------------------------------
 
 
-def _lenient_int(digits: str) -> int | str:
-    """Python refuses to convert over 4,300 digits; as text, the number fails only the field that it stands in."""
-    return int(digits) if len(digits) < 1_000 else digits
+def _lenient_int(digits: str) -> int | float:
+    """Python refuses to convert over 4,300 digits; as an infinity, the number fails only the field it stands in."""
+    try:
+        return int(digits)
+    except ValueError:
+        return float(digits)
 
 
 _LENIENT = json.JSONDecoder(strict=False, parse_int=_lenient_int)
@@ -186,13 +196,14 @@ _LENIENT = json.JSONDecoder(strict=False, parse_int=_lenient_int)
 
 def _items(text: str) -> Iterator[_Item]:
     """All items of all documents in `text`. A line that is no JSON is one item, a `_Broken`."""
-    position, broken = _skip_blank(text, 0), 0
+    position, broken, read = _skip_blank(text, 0), 0, 0
     while position < len(text):
         document = _document(text, position)
         if isinstance(document.value, _Broken):
             broken += 1
-            if broken > limits.BROKEN_LINES:
-                error = f"over {limits.BROKEN_LINES} lines are no JSON; this is the rest of the message"
+            read += document.value.read
+            if broken > limits.BROKEN_LINES or read > limits.BROKEN_CHARACTERS:
+                error = f"over {broken - 1} lines are no JSON; this is the rest of the message"
                 document = _Item(_Broken(error), position, len(text))
             yield document
         else:
@@ -202,20 +213,26 @@ def _items(text: str) -> Iterator[_Item]:
 
 def _document(text: str, start: int) -> _Item:
     """The JSON document at `start`, which the end of a line, of the text or another document must follow."""
-    line_end = text.find("\n", start)
-    line = slice(start, line_end if line_end >= 0 else len(text))
     try:
         value, end = _LENIENT.raw_decode(text, start)
     except json.JSONDecodeError as error:
-        return _Item(_Broken(f"not JSON: {error}"), line.start, line.stop)
+        # An unterminated string is read to the end of the text, and its error names where it starts.
+        read = (len(text) if error.msg.startswith("Unterminated") else error.pos) - start
+        return _Item(_Broken(f"not JSON: {error}", read), start, _line_end(text, start))
     except RecursionError:
-        return _Item(_Broken("nested too deeply"), line.start, line.stop)
+        return _Item(_Broken("nested too deeply", len(text) - start), start, _line_end(text, start))
     after = end
     while after < len(text) and text[after] in " \t\r":
         after += 1
     if after < len(text) and text[after] not in "\n{[":
-        return _Item(_Broken(f"not JSON: unexpected text at character {after}"), line.start, max(line.stop, after))
+        why = f"not JSON: unexpected text at character {after}"
+        return _Item(_Broken(why), start, max(_line_end(text, start), after))
     return _Item(value, start, end)
+
+
+def _line_end(text: str, start: int) -> int:
+    found = text.find("\n", start)
+    return found if found >= 0 else len(text)
 
 
 def _flat_items(text: str, item: _Item, depth: int) -> Iterator[_Item]:

@@ -4,6 +4,7 @@ The rule: clients are made at the first invocation, on the event loop that they 
 invocations; what counts or retries is an invocation's own.
 """
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -19,8 +20,10 @@ from azure.storage.blob.aio import BlobServiceClient
 from processors import limits
 from processors.attempts import Attempts
 from processors.dead_letters import AzureDeadLetters
-from processors.settings import Settings
+from processors.settings import StorageSettings
 from processors.tables import AzureTables
+
+SDK_REQUEST_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
 
 def _options() -> dict[str, Any]:
@@ -51,29 +54,35 @@ class AzureStorage:
 class Services:
     """The process's storage clients and clock."""
 
-    settings: Settings
+    settings: StorageSettings
     clock: Callable[[], float] = field(default=time.time)
+
+    def __post_init__(self) -> None:
+        # At the level at which functions log, the SDKs would write two lines for every storage request.
+        logging.getLogger(SDK_REQUEST_LOG).setLevel(logging.WARNING)
 
     def storage(self) -> AzureStorage:
         """For one invocation."""
         attempts = Attempts()
         return AzureStorage(
-            AzureTables(self._table_service, attempts), AzureDeadLetters(self._blob_service, attempts), attempts
+            AzureTables(self.table_service, attempts), AzureDeadLetters(self.blob_service, attempts), attempts
         )
 
     async def close(self) -> None:
         """Close the connections. A function app never does: its process ends with them."""
-        await self._table_service.close()
-        await self._blob_service.close()
+        await self.table_service.close()
+        await self.blob_service.close()
+        if self.settings.storage_connection is None:
+            await self._credential.close()
 
     @cached_property
-    def _table_service(self) -> TableServiceClient:
+    def table_service(self) -> TableServiceClient:
         if (connection := self.settings.storage_connection) is not None:
             return TableServiceClient.from_connection_string(connection, **_options())
         return TableServiceClient(str(self.settings.rollup_table_uri), credential=self._credential, **_options())
 
     @cached_property
-    def _blob_service(self) -> BlobServiceClient:
+    def blob_service(self) -> BlobServiceClient:
         if (connection := self.settings.storage_connection) is not None:
             return BlobServiceClient.from_connection_string(connection, **_options())
         return BlobServiceClient(str(self.settings.rollup_blob_uri), credential=self._credential, **_options())

@@ -5,7 +5,7 @@ mistake at once. Settings are environment variables, as Azure Functions gives th
 identity-based connection, by the convention of the Functions extensions.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
@@ -26,33 +26,11 @@ _HubConnectionString = Annotated[str, StringConstraints(strip_whitespace=True, p
 _STORAGE_EXAMPLE = "UseDevelopmentStorage=true"
 
 
-class Settings(BaseModel):
-    """Every setting by its name. A field's description and example are what an error and the documentation say."""
+class StorageSettings(BaseModel):
+    """The account for tables and dead letters. A field's description and example are what an error and the docs say."""
 
     model_config = ConfigDict(frozen=True, populate_by_name=True)
 
-    event_hub_name: _Text = Field(
-        alias="EventHubName",
-        description="The Event Hub that the Batch accounts' diagnostic settings write to.",
-        examples=["insights-logs-servicelog"],
-    )
-    event_hub_consumer_group: _Text = Field(
-        alias="EventHubConsumerGroup",
-        description="The consumer group that this app alone reads with.",
-        examples=["batch-rollups"],
-    )
-    event_hub_connection: _HubConnectionString | None = Field(
-        None,
-        alias="EventHubConnection",
-        description="Connection string of the Event Hubs namespace, with the right to listen.",
-        examples=["Endpoint=sb://NAMESPACE.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…"],
-    )
-    event_hub_namespace: _Text | None = Field(
-        None,
-        alias="EventHubConnection__fullyQualifiedNamespace",
-        description="Instead of EventHubConnection: the namespace's host name, read with the app's identity.",
-        examples=["NAMESPACE.servicebus.windows.net"],
-    )
     rollup_storage: _ConnectionString | None = Field(
         None,
         alias="RollupStorage",
@@ -90,18 +68,67 @@ class Settings(BaseModel):
         return self.rollup_storage or (None if self.rollup_table_uri else self.host_storage)
 
 
+class Settings(StorageSettings):
+    """Every setting by its name."""
+
+    event_hub_name: _Text = Field(
+        alias="EventHubName",
+        description="The Event Hub that the Batch accounts' diagnostic settings write to.",
+        examples=["insights-logs-servicelog"],
+    )
+    event_hub_consumer_group: _Text = Field(
+        alias="EventHubConsumerGroup",
+        description="The consumer group that this app alone reads with.",
+        examples=["batch-rollups"],
+    )
+    event_hub_connection: _HubConnectionString | None = Field(
+        None,
+        alias="EventHubConnection",
+        description="Connection string of the Event Hubs namespace, with the right to listen.",
+        examples=["Endpoint=sb://NAMESPACE.servicebus.windows.net/;SharedAccessKeyName=…;SharedAccessKey=…"],
+    )
+    event_hub_namespace: _Text | None = Field(
+        None,
+        alias="EventHubConnection__fullyQualifiedNamespace",
+        description="Instead of EventHubConnection: the namespace's host name, read with the app's identity.",
+        examples=["NAMESPACE.servicebus.windows.net"],
+    )
+
+
 def load(environment: Mapping[str, str]) -> Settings:
     """The settings in an environment. An empty value counts as absent. Raises SettingsError."""
-    given = {alias: value for alias in NAMES if (value := environment.get(alias, "").strip())}
-    problems = [*_hub_problems(given.keys()), *_storage_problems(given.keys())]
+    return _load(Settings, environment, lambda given: [*_hub_problems(given), *_storage_problems(given)])
+
+
+def load_storage(environment: Mapping[str, str]) -> StorageSettings:
+    """The settings of storage alone, for a command that reads no hub. Raises SettingsError."""
+    return _load(StorageSettings, environment, _storage_problems)
+
+
+def names_storage(environment: Mapping[str, str]) -> bool:
+    """Whether any setting of storage is in the environment."""
+    return bool(_given(StorageSettings, environment))
+
+
+def _load[S: StorageSettings](
+    model: type[S], environment: Mapping[str, str], find_problems: Callable[[Set[str]], list[str]]
+) -> S:
+    given = _given(model, environment)
+    problems = find_problems(given.keys())
     try:
-        settings = Settings.model_validate(given)
+        settings = model.model_validate(given)
     except ValidationError as error:
         problems = [*map(_field_problem, error.errors(include_url=False)), *problems]
     else:
         if not problems:
             return settings
     raise SettingsError("\n".join(["the settings are not usable:", *problems]))
+
+
+def _given(model: type[StorageSettings], environment: Mapping[str, str]) -> dict[str, str]:
+    """The model's settings that the environment has a value for."""
+    names = (field.alias for field in model.model_fields.values() if field.alias)
+    return {name: value for name in names if (value := environment.get(name, "").strip())}
 
 
 def _hub_problems(given: Set[str]) -> list[str]:

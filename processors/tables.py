@@ -61,11 +61,14 @@ class AzureTables:
                     parameters={"partition": partition_key, "first": first, "end": end},
                     results_per_page=limit,
                 )
-                rows = []
-                async for page in found.by_page():
-                    rows += [_stored(entity) async for entity in page]
-                    if limit is not None and len(rows) >= limit:
-                        break
+                rows: list[StoredRow] = []
+                try:
+                    async for page in found.by_page():
+                        rows += [_stored(entity) async for entity in page]
+                        if limit is not None and len(rows) >= limit:
+                            break
+                except ResourceNotFoundError:
+                    return []  # the table comes with its first row
                 return rows
 
         return await self._attempts.of(request)

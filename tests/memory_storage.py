@@ -9,7 +9,10 @@ index), and refuse, as a failed assertion, all that the service would refuse and
 transaction that breaks a limit is a bug in whatever sent it.
 
 A `Hook` is awaited before and after every call. What it raises before is an error that changed nothing; what it raises
-after a commit is a lost answer; what it changes in between is another writer; while it waits, others go on.
+after a commit is a lost answer; what it changes in between is another writer; while it waits, others go on. What a hook
+cannot say (a request that is carried out after it was given up) is said by overriding `send`.
+
+That the model does what the service does is held by tests/simulation/test_storage_contract.py, against Azurite.
 """
 
 import base64
@@ -53,6 +56,19 @@ class Call(NamedTuple):
     moment: Moment
 
 
+class Request(NamedTuple):
+    """What a client asks of storage."""
+
+    method: str
+    """`get`, `query`, `commit` or `put`."""
+    table: str
+    """The table; the dead letter's name for `put`."""
+    keys: tuple[str, ...] = ()
+    """What is read: the partition key, then the row key or the range's ends."""
+    operations: Sequence[Operation] = ()
+    """What is written."""
+
+
 type Hook = Callable[[Call], Awaitable[None]]
 
 
@@ -74,11 +90,11 @@ class MemoryTables:
         default_factory=lambda: {table: defaultdict(dict) for table in (columns.TASKS, columns.JOBS)}
     )
     """Table → PartitionKey → RowKey → row."""
-    _etags: Iterable[int] = field(default_factory=count)
+    etags: Iterable[int] = field(default_factory=count)
 
     def through(self, hook: Hook) -> "MemoryTables":
         """The same tables, as another client sees them."""
-        return MemoryTables(hook, Attempts(sleep=_no_sleep), self.stored, self._etags)
+        return MemoryTables(hook, Attempts(sleep=_no_sleep), self.stored, self.etags)
 
     def rows(self, table: str) -> dict[Key, Row]:
         """All rows, by key."""
@@ -94,7 +110,8 @@ class MemoryTables:
         self.stored[table][partition_key][row_key] = StoredRow(row, self._etag())
 
     async def get(self, table: str, partition_key: str, row_key: str) -> StoredRow | None:
-        return await self._call("get", table, lambda: self.stored[table][partition_key].get(row_key))
+        request = Request("get", table, (partition_key, row_key))
+        return await self._attempt(request, lambda: self.stored[table][partition_key].get(row_key))
 
     async def query(
         self, table: str, partition_key: str, first: str, end: str, limit: int | None = None
@@ -103,53 +120,66 @@ class MemoryTables:
             rows = self.stored[table][partition_key]
             return [rows[row_key] for row_key in sorted(rows) if first <= row_key < end][:limit]
 
-        return await self._call("query", table, found)
+        return await self._attempt(Request("query", table, (partition_key, first, end)), found)
 
     async def commit(self, table: str, operations: Sequence[Operation]) -> list[str]:
         check_transaction(table, operations)
-        return await self._call("commit", table, lambda: self._transaction(table, operations))
+        request = Request("commit", table, operations=operations)
+        return await self._attempt(request, lambda: self._transaction(table, operations))
+
+    def fits(self, operation: Operation, stored: StoredRow | None) -> bool:
+        """Whether the operation's condition holds on what is stored."""
+        if isinstance(operation, Insert):
+            return stored is None
+        return stored is not None and operation.etag in (stored.etag, "*")
+
+    async def send[T](self, request: Request, work: Callable[[], T]) -> T:
+        """Carry the request out: `work` is what the service does."""
+        return await _between_hooks(self.hook, request, work)
+
+    async def _attempt[T](self, request: Request, work: Callable[[], T]) -> T:
+        return await self.attempts.of(lambda: self.send(request, work))
 
     def _transaction(self, table: str, operations: Sequence[Operation]) -> list[str]:
         partition_key, _ = _key(operations[0].row)
         rows = self.stored[table][partition_key]
         for index, operation in enumerate(operations):
-            stored = rows.get(_key(operation.row)[1])
-            if isinstance(operation, Insert):
-                fits = stored is None
-            else:
-                fits = stored is not None and operation.etag in (stored.etag, "*")
-            if not fits:
+            if not self.fits(operation, rows.get(_key(operation.row)[1])):
                 raise Conflict(index)
         changed = {_key(operation.row)[1]: StoredRow(_as_read(operation.row), self._etag()) for operation in operations}
         rows.update(changed)
         return [stored.etag for stored in changed.values()]
 
-    async def _call[T](self, method: str, table: str, work: Callable[[], T]) -> T:
-        async def request() -> T:
-            await self.hook(Call(method, table, Moment.BEFORE))
-            answer = work()
-            await self.hook(Call(method, table, Moment.AFTER))
-            return answer
-
-        return await self.attempts.of(request)
-
     def _etag(self) -> str:
-        return f'W/"{next(iter(self._etags))}"'
+        return f'W/"{next(iter(self.etags))}"'
 
 
 @dataclass
 class MemoryDeadLetters:
-    """`dead_letters.DeadLetters`. A letter overwrites one of the same name."""
+    """`dead_letters.DeadLetters`. A letter overwrites one of the same name; requests are repeated as for tables."""
 
     hook: Hook = no_hook
     letters: dict[str, DeadLetter] = field(default_factory=dict)
+    attempts: Attempts = field(default_factory=lambda: Attempts(sleep=_no_sleep))
 
     async def put(self, letter: DeadLetter) -> None:
         content = letter.content()
-        await self.hook(Call("put", letter.name, Moment.BEFORE))
         assert json.loads(content)["sequenceNumber"] == letter.sequence_number
+        await self.attempts.of(lambda: self.send(Request("put", letter.name), lambda: self._keep(letter)))
+
+    def _keep(self, letter: DeadLetter) -> None:
         self.letters[letter.name] = letter
-        await self.hook(Call("put", letter.name, Moment.AFTER))
+
+    async def send[T](self, request: Request, work: Callable[[], T]) -> T:
+        """Carry the request out: `work` is what the service does."""
+        return await _between_hooks(self.hook, request, work)
+
+
+async def _between_hooks[T](hook: Hook, request: Request, work: Callable[[], T]) -> T:
+    await hook(Call(request.method, request.table, Moment.BEFORE))
+    answer = work()
+    await hook(Call(request.method, request.table, Moment.AFTER))
+    return answer
 
 
 @dataclass

@@ -21,6 +21,7 @@ Rule: a command that is unknown, lacks a key, has one too many or a wrong value 
 `CommandError` that says so.
 """
 
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, fields
 from enum import StrEnum
@@ -152,10 +153,10 @@ def parse_command(document: object) -> Command:
 
 
 class Faults:
-    """What is armed and stalled now. `happened` counts the armed faults that came to pass."""
+    """What is armed and stalled now. `happened` counts the armed faults that came to pass, by `name_of`."""
 
     def __init__(self) -> None:
-        self.happened = 0
+        self.happened: Counter[str] = Counter()
         self._armed: list[tuple[Armed, int]] = []  # with how often it is still to happen
         self._stalls: list[str] = []
 
@@ -215,9 +216,20 @@ class Faults:
                     self._armed[index] = (fault, times - 1)
                 else:
                     del self._armed[index]
-                self.happened += 1
+                self.happened[name_of(fault)] += 1
                 return fault
         return None
+
+
+def name_of(fault: Armed) -> str:
+    """What a fault is counted under: its command, and when it strikes where that is a choice."""
+    match fault:
+        case ServerBusy():
+            return f"server-busy on {fault.on}"
+        case LostAck():
+            return "lost-ack"
+        case Delay():
+            return "delay"
 
 
 def _read(command: str, key: str, value: object) -> object:

@@ -50,8 +50,15 @@ def test_a_pure_module_reads_no_clock(module: str) -> None:
 
 
 def test_only_two_modules_and_what_builds_them_talk_to_storage() -> None:
-    knowing = {path.stem for path in sources("processors") if "azure" in packages(path)}
-    assert knowing == {"tables", "dead_letters", "azure_errors", "services"}
+    folder = ROOT / "processors"
+    knowing = {str(path.relative_to(folder)) for path in sources("processors") if "azure" in packages(path)}
+    assert knowing == {"tables.py", "dead_letters/__init__.py", "azure_errors.py", "services.py"}
+
+
+def test_nothing_but_the_command_replays() -> None:
+    """`ingest` knows dead letters, a replay knows `ingest`: no way back."""
+    knowing = {path.name for path in sources("processors") if "processors.replay" in imports(path)}
+    assert knowing == {"__main__.py"}
 
 
 def test_the_write_side_knows_neither_the_read_side_nor_the_local_azure() -> None:

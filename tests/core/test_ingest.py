@@ -4,6 +4,7 @@ import asyncio
 import base64
 import json
 import logging
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -133,10 +134,11 @@ def test_over_two_thousand_bad_records_in_a_message_are_one_letter(bad: int, num
 def test_a_task_with_more_executions_than_its_row_can_tell_apart_gives_letters() -> None:
     storage = MemoryStorage()
     some = many_executions(limits.EXECUTIONS_A_TASK + 2)
-    (summary,) = run(storage, batch(message(*map(record, some))))
+    bodies = [message(*map(record, some[start : start + 1_000])) for start in range(0, len(some), 1_000)]
+    (summary,) = run(storage, batch(*bodies))
     assert (summary.counted, summary.dead_letters) == (limits.EXECUTIONS_A_TASK, 2)
     assert differences(storage.tables, some[:-2]) == []
-    assert [letter.record_index for letter in letters(storage).values()] == [4_000, 4_001]
+    assert [(letter.sequence_number, letter.record_index) for letter in letters(storage).values()] == [(4, 0), (4, 1)]
 
 
 @pytest.mark.parametrize("edit", [{"completionCount": 9}, {"executions": "["}, {"requiredSlots": "x"}])
@@ -264,6 +266,50 @@ def test_records_with_anything_in_any_place_are_counted_or_letters(data: st.Data
     (summary,) = run(storage, batch(message(*spoiled, record(an_execution(job_id="good")))))
     assert ("myaccount", "good") in storage.tables.rows(JOBS)
     assert summary.counted + summary.duplicates + summary.dead_letters + sum(summary.ignored.values()) == 4
+
+
+# --- a flood of bad input --------------------------------------------------------------------------------------------
+
+
+def test_a_flood_of_letters_is_written_in_bounded_parallel() -> None:
+    writing, most = 0, 0
+
+    async def hook(call: Call) -> None:
+        nonlocal writing, most
+        if call.method == "put":
+            writing += 1 if call.moment is Moment.BEFORE else -1
+            most = max(most, writing)
+            await asyncio.sleep(0)
+
+    storage = MemoryStorage().through(hook)
+    bodies = [b"oops"] * 99 + [message(*[bad_record()] * 200, *map(record, GOOD))]
+    (summary,) = run(storage, batch(*bodies))
+    assert (summary.counted, summary.dead_letters, len(letters(storage))) == (3, 299, 299)
+    assert differences(storage.tables, GOOD) == []
+    assert most == limits.CONCURRENT_DEAD_LETTERS
+
+
+@pytest.mark.parametrize(
+    "junk", [b"1,", b"{},", b'{"operationName":"TaskCompleteEvent"},'], ids=["numbers", "objects", "no events"]
+)
+def test_a_flood_of_full_messages_takes_no_more_memory_than_one(junk: bytes) -> None:
+    """What is bad in a message is kept as one reason where it is too much for a letter each."""
+    storage = MemoryStorage()
+    full = b"[" + junk * (100_000 // len(junk)) + json.dumps(record()).encode() + b"]"
+
+    def peak(messages: int) -> int:
+        tracemalloc.reset_peak()
+        before, _ = tracemalloc.get_traced_memory()
+        run(storage, batch(*[full] * messages))
+        return tracemalloc.get_traced_memory()[1] - before
+
+    tracemalloc.start()
+    try:
+        one, many = peak(1), peak(10)
+    finally:
+        tracemalloc.stop()
+    assert many < 1.5 * one + 1_000_000
+    assert len(letters(storage)) == 10
 
 
 def test_an_empty_batch_does_nothing() -> None:

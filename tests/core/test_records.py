@@ -242,11 +242,40 @@ def test_arrays_nested_beyond_the_envelopes_depth_are_one_bad_item() -> None:
     assert [bad.index for bad in decoded.bad] == [1]
 
 
-def test_a_megabyte_of_tiny_items_is_decoded() -> None:
-    body = b"[" + b"1," * 500_000 + dumped(A) + b"]"
+@pytest.mark.parametrize("odd", [b"1", b"9" * 5_000])
+def test_a_message_of_too_many_items_is_bad_as_a_whole(odd: bytes) -> None:
+    """By either parser, and without a value for each of half a million items."""
+    most = b"1," * (limits.ITEMS_A_MESSAGE - 2) + odd + b"," + dumped(A)
+    assert [record.index for record in decode(b"[" + most + b"]").records] == [limits.ITEMS_A_MESSAGE - 1]
+    for body in (b"[1," + most + b"]", b"[" + b"1," * 500_000 + most + b"]"):
+        decoded = decode(body)
+        assert decoded.records == []
+        assert decoded.bad == [BadInput(None, ("over 10,000 items: no diagnostic setting sends so many",))]
+
+
+def test_a_message_longer_than_event_hubs_carries_is_bad_as_a_whole() -> None:
+    most = dumped(A).ljust(limits.MESSAGE_BYTES)
+    assert values(decode(most)) == [A]
+    assert decode(most + b" ").bad == [BadInput(None, ("1,048,577 bytes: Event Hubs carries at most 1,048,576",))]
+
+
+@pytest.mark.parametrize("tail", [b"1,\n" * 300_000, b'"' + b"\\n" * 500_000, b"[" * 5_000])
+def test_broken_lines_are_not_each_read_to_the_end_of_the_message(tail: bytes) -> None:
+    """A hundred arrays that are never closed, each of which the parser takes for a megabyte's beginning."""
+    body = dumped(A) + b"\n" + b"[\n" * 99 + tail.ljust(900_000)
     decoded = decode(body)
-    assert [record.index for record in decoded.records] == [500_000]
-    assert len(decoded.bad) == 500_000
+    assert values(decoded) == [A]
+    assert len(decoded.bad) < 20
+    raw = raw_records(body, {bad.index for bad in decoded.bad if bad.index is not None})
+    assert b"\n".join(raw[bad.index or 0] for bad in decoded.bad) == body.partition(b"\n")[2]
+
+
+def test_short_broken_lines_in_a_long_message_stay_lines() -> None:
+    cut_off = json.dumps(A | {"text": "x" * 9_000}).encode()[:-20]
+    body = b"\n".join([cut_off, dumped(B)] * 100)
+    decoded = decode(body)
+    assert values(decoded) == [B] * 100
+    assert len(decoded.bad) == 100
 
 
 def test_numbers_that_only_one_parser_takes_stay_in_their_record() -> None:
@@ -254,6 +283,18 @@ def test_numbers_that_only_one_parser_takes_stay_in_their_record() -> None:
         body = f'{{"records": [{{"operationName": "a", "n": {number}}}, {json.dumps(B)}]}}'.encode()
         assert [record.operation for record in decode(body).records] == ["a", "b"]
         assert raw_records(body, {1}) == {1: dumped(B)}
+
+
+@pytest.mark.parametrize("digits", [1_000, 4_299, 4_300, 4_301, 50_000])
+@pytest.mark.parametrize("sign", ["", "-"])
+def test_an_integer_of_any_length_is_a_number_by_either_parser(digits: int, sign: str) -> None:
+    """As text it would be good for a text field, in one message and not in another."""
+    body = f'{{"operationName": "a", "n": {sign}{"9" * digits}}}'.encode()
+    (alone,) = values(decode(body))
+    (beside, _) = values(decode(body + b'\n{"operationName": "b"}'))
+    assert alone == beside
+    assert isinstance(alone["n"], int) == (digits <= 4_300)
+    assert not isinstance(alone["n"], str)
 
 
 def test_lone_surrogates_stay_in_their_record() -> None:

@@ -402,6 +402,20 @@ def test_one_job_of_twenty_thousand_tasks_in_one_batch() -> None:
     assert differences(tables, executions) == []
 
 
+@pytest.mark.parametrize("new", [[], [0], [500]])
+def test_a_redelivery_gets_to_its_end_however_many_transactions_it_met_before(
+    monkeypatch: pytest.MonkeyPatch, new: list[int]
+) -> None:
+    monkeypatch.setattr(limits, "CONFLICTS_A_JOB", 3)
+    monkeypatch.setattr(limits, "ROWS_A_READ", 10)
+    executions = some_executions(1_000)
+    tables = MemoryTables()
+    asyncio.run(write(tables, [execution for number, execution in enumerate(executions) if number not in new]))
+    (written,) = asyncio.run(write(tables, executions, "1"))
+    assert (written.counted, written.duplicates) == (len(new), len(executions) - len(new))
+    assert differences(tables, executions) == []
+
+
 def test_rows_of_the_greatest_size_are_spread_over_transactions_that_fit() -> None:
     """The memory tables fail where a transaction breaks the service's limits."""
     wide = "é🎉" * 128

@@ -1,6 +1,7 @@
 """SDK → Event Hubs server → Microsoft's worker library → the app → Azurite, compared with the oracle."""
 
 import asyncio
+import base64
 import itertools
 import json
 import time
@@ -10,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from devstack.consumption import wait_until_consumed
+from devstack.azurite import ACCOUNT_KEY
+from devstack.consumption import checkpoints, wait_until_consumed
 from devstack.publish import FileMessage
 from devstack.stack import Stack
 from devstack.verdict import ExpectedDeadLetters, Tables, disagreements
@@ -84,8 +86,7 @@ def test_an_instance_that_is_killed_loses_and_repeats_nothing(tmp_path: Path) ->
 
         def kill_in_the_middle(done: int) -> None:
             if done and host in stack.hosts:
-                host.kill()
-                stack.hosts.remove(host)
+                stack.kill_host(host)
                 stack.add_host()
 
         wait_until_consumed(stack, kill_in_the_middle)
@@ -106,6 +107,27 @@ def test_while_storage_is_away_the_partition_is_held_and_nothing_is_lost(tmp_pat
         wait_until_consumed(stack)
         found = disagreements(Tables(stack.storage_connection), [execution, later], set())
         assert not found, "\n".join(found)
+
+
+def test_a_wrong_key_holds_the_partitions_and_the_log_says_what_to_grant_until_it_is_right(tmp_path: Path) -> None:
+    execution = Execution("acct", "forbidden", "t", NINE, NINE + timedelta(seconds=5))
+    log = tmp_path / "instance-0.log"
+    wrong_key = base64.b64encode(bytes(64)).decode()
+    with Stack(instances=0, logs=tmp_path) as stack:
+        wrong = stack.storage_connection.replace(ACCOUNT_KEY, wrong_key)
+        host = stack.add_host(settings={"RollupStorage": wrong})
+        send(stack, [FileMessage(envelope(record(execution)), "0"), FileMessage(b"a dead letter", "1")])
+        for role in ("Storage Table Data Contributor", "Storage Blob Data Contributor"):
+            wait_for_line(log, f'Check the key in RollupStorage, or grant the app\'s identity the role "{role}"')
+        for partition in ("0", "1"):
+            wait_for_line(log, f"partition {partition}: retry 1 in")
+        assert "HTTP 403" in log.read_text()
+        assert checkpoints(stack) == {}
+        stack.kill_host(host)
+        stack.add_host()
+        wait_until_consumed(stack)
+        letter = f"{stack.event_hub_name}/1/{0:020}-message.json"
+        assert disagreements(Tables(stack.storage_connection), [execution], {letter}) == []
 
 
 def wait_for_line(log: Path, text: str) -> None:
@@ -195,6 +217,20 @@ def test_bad_records_are_dead_letters_with_every_error_and_their_neighbours_coun
     tasks = [row for row in Tables(stack.storage_connection).tasks if row["PartitionKey"] == "acct|among-bad"]
     assert [row["RowKey"] for row in tasks] == ["step=2F1=23=3F=5C=01=C3=A4", "~job~2"]
     assert tasks[0]["taskId"] == "step/1#?\\\x01ä"
+
+
+def test_a_flood_of_bad_messages_stops_neither_its_partition_nor_the_one_beside(stack: Stack) -> None:
+    first = last_sequence_number(stack, "3") + 1
+    flood = [FileMessage(b"x" * 20_000, "3") for _ in range(400)]
+    beside = [Execution("acct", "beside-a-flood", f"t{n}", NINE, NINE + timedelta(seconds=n)) for n in range(1, 41)]
+    good = [FileMessage(envelope(record(execution)), "0") for execution in beside]
+    after = Execution("acct", "after-a-flood", "t", NINE, NINE + timedelta(seconds=1))
+    send(stack, [*flood[:200], *good[:20], *flood[200:], *good[20:], FileMessage(envelope(record(after)), "3")])
+    wait_until_consumed(stack)
+    names = {f"{stack.event_hub_name}/3/{number:020}-message.json" for number in range(first, first + len(flood))}
+    assert names <= Tables(stack.storage_connection).dead_letters
+    jobs = {row["RowKey"]: row["completionCount"].value for row in Tables(stack.storage_connection).jobs}
+    assert (jobs["beside-a-flood"], jobs["after-a-flood"]) == (len(beside), 1)
 
 
 def last_sequence_number(stack: Stack, partition: str) -> int:
