@@ -46,4 +46,4 @@ lint: $(READY) ## ruff and mypy --strict
 
 lock: $(READY) ## Pin again what pyproject.toml names
 	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml -o requirements.txt
-	@uv pip compile --quiet --universal --python-version 3.13 --group dev -c requirements.txt -o requirements-dev.txt
+	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt

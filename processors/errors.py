@@ -6,10 +6,15 @@
     ├── Conflict                 another instance changed a row first: read again, plan again
     ├── RowRefused               storage will never take this row as it is
     ├── UnreadableRow            a stored row is not one that this package writes
-    └── UnreadableLetter         a stored dead letter is not one that this package writes
+    ├── UnreadableLetter         a stored dead letter is not one that this package writes
+    └── BadRequest               a reader asked for what cannot be answered
+        ├── NotFound             for a job or task that the tables do not have
+        └── AmbiguousJob         for a job that several accounts have
 
 Bad input is no exception: it is a value (`records.BadInput`) that ends as a dead letter.
 """
+
+from collections.abc import Sequence
 
 
 class BatchRollupsError(Exception):
@@ -61,3 +66,19 @@ class UnreadableRow(BatchRollupsError):  # noqa: N818 - names what was found
 
 class UnreadableLetter(BatchRollupsError):  # noqa: N818 - names what was found
     """A stored dead letter does not decode: it was edited by hand or written by something else."""
+
+
+class BadRequest(BatchRollupsError):  # noqa: N818 - as HTTP calls it
+    """What a reader asked for cannot be answered as it was asked; the text says what to ask for instead."""
+
+
+class NotFound(BadRequest):
+    """There is no such job or task in the tables."""
+
+
+class AmbiguousJob(BadRequest):
+    """Several Batch accounts have a job of this id."""
+
+    def __init__(self, job_id: str, accounts: Sequence[str]) -> None:
+        super().__init__(f"several accounts have a job {job_id}: {', '.join(accounts)}; name the account")
+        self.accounts = tuple(accounts)
