@@ -18,16 +18,16 @@ def storage_errors(what: str, role: str) -> Iterator[None]:
     try:
         yield
     except HttpResponseError as error:
-        raise _from_response(error, what, role) from error
+        raise unavailable(what, role, error.status_code, _first_line(error)) from error
     except (AzureError, OSError, TimeoutError) as error:
         raise StorageUnavailable(f"{what}: no answer ({_first_line(error)})") from error
     except (ValueError, TypeError, KeyError, AttributeError) as error:
         raise StorageUnavailable(f"{what}: the answer cannot be read ({_first_line(error)})") from error
 
 
-def _from_response(error: HttpResponseError, what: str, role: str) -> StorageUnavailable:
-    status = error.status_code
-    answer = f"{what}: HTTP {status} ({_first_line(error)})"
+def unavailable(what: str, role: str, status: int | None, reason: str) -> StorageUnavailable:
+    """What an HTTP answer that is no success means for `what`, which `role` allows."""
+    answer = f"{what}: HTTP {status} ({reason})"
     if status in _FORBIDDEN:
         return StorageUnavailable(
             f'{answer}. Check the key in RollupStorage, or grant the app\'s identity the role "{role}"', transient=False

@@ -10,6 +10,7 @@ integer is 32 bits wide unless it is an `Int64`.
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 TASKS = "TaskRollups"
 JOBS = "JobRollups"
@@ -21,6 +22,13 @@ class Int64(int):
 
 type Value = str | int | float | bool | bytes | datetime
 type Row = Mapping[str, Value]
+
+
+class StoredRow(NamedTuple):
+    """A row as it was read, without the service's own metadata."""
+
+    row: Row
+    etag: str
 
 
 class Edm(StrEnum):

@@ -15,12 +15,12 @@ from datetime import datetime
 from typing import Protocol
 
 from processors import limits
-from processors.columns import Row
+from processors.columns import Row, StoredRow
 from processors.dead_letters import AzureDeadLetters, DeadLetter
 from processors.errors import Conflict, UnreadableLetter
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
-from processors.write import StoredRow, Tables, in_parallel
+from processors.write import Tables, in_parallel
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from processors import limits
 from processors.attempts import Attempts
 from processors.dead_letters import AzureDeadLetters
 from processors.settings import StorageSettings
-from processors.tables import AzureTables
+from processors.tables import AzureTables, TableAccount, table_account
 
 SDK_REQUEST_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
@@ -65,11 +65,12 @@ class Services:
         """For one invocation."""
         attempts = Attempts()
         return AzureStorage(
-            AzureTables(self.table_service, attempts), AzureDeadLetters(self.blob_service, attempts), attempts
+            AzureTables(self.table_account, attempts), AzureDeadLetters(self.blob_service, attempts), attempts
         )
 
     async def close(self) -> None:
         """Close the connections. A function app never does: its process ends with them."""
+        await self.table_account.pipeline.__aexit__()
         await self.table_service.close()
         await self.blob_service.close()
         if self.settings.storage_connection is None:
@@ -80,6 +81,11 @@ class Services:
         if (connection := self.settings.storage_connection) is not None:
             return TableServiceClient.from_connection_string(connection, **_options())
         return TableServiceClient(str(self.settings.rollup_table_uri), credential=self._credential, **_options())
+
+    @cached_property
+    def table_account(self) -> TableAccount:
+        credential = None if self.settings.storage_connection is not None else self._credential
+        return table_account(self.table_service, credential, _options()["transport"])
 
     @cached_property
     def blob_service(self) -> BlobServiceClient:

@@ -16,21 +16,14 @@ what is found there is a duplicate. Nothing here knows Azure: storage is a `Tabl
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from processors import limits
-from processors.columns import JOBS, TASKS, Row
+from processors.columns import JOBS, TASKS, StoredRow
 from processors.errors import Conflict, RowRefused, StorageUnavailable, UnreadableRow
 from processors.metrics import Sums, total
 from processors.plan import Insert, JobExecutions, Operation, Plan, Rejected, Replace, Stored, TaskExecutions, plan
 from processors.rollups import SHARD_RANGE, JobKey, Task, job_row, read_shard, read_task, shard_key
-
-
-class StoredRow(NamedTuple):
-    """A row as it was read, without the keys' and the service's own metadata."""
-
-    row: Row
-    etag: str
 
 
 class Tables(Protocol):

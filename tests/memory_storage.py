@@ -29,11 +29,10 @@ from typing import NamedTuple
 
 from processors import columns, limits
 from processors.attempts import Attempts
-from processors.columns import Edm, Row, Value
+from processors.columns import Edm, Row, StoredRow, Value
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict
 from processors.plan import Insert, Operation, Replace
-from processors.write import StoredRow
 
 type Key = tuple[str, str]
 """PartitionKey and RowKey."""

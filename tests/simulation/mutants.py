@@ -14,7 +14,7 @@ from unittest import mock
 
 from processors import ingest as pipeline
 from processors import limits, plan, rollups, write
-from processors.columns import JOBS, TASKS
+from processors.columns import JOBS, TASKS, StoredRow
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.events import Execution
@@ -22,7 +22,7 @@ from processors.ingest import Batch, Storage, Summary, ingest
 from processors.metrics import Sums, total
 from processors.plan import Fold, Insert, JobExecutions, Operation, Replace, TaskExecutions
 from processors.rollups import NO_START, SHARD_RANGE, Identity, JobKey, Task, job_row, read_shard
-from processors.write import StoredRow, Tables, Written
+from processors.write import Tables, Written
 from tests.memory_storage import MemoryDeadLetters, MemoryTables, Request
 from tests.simulation import world
 

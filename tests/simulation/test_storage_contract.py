@@ -7,29 +7,27 @@ not enforce) is in tests/core/test_memory_storage.py. Each test has a job, and s
 import asyncio
 import json
 from collections.abc import Awaitable, Callable, Iterator
-from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import partial
 from typing import Protocol
 
 import pytest
-from azure.data.tables.aio import TableServiceClient
 from azure.storage.blob.aio import BlobServiceClient
 
 from devstack.azurite import Azurite
 from processors import limits
 from processors.attempts import Attempts
-from processors.columns import JOBS, TASKS, Int64, Row
+from processors.columns import JOBS, TASKS, Int64, Row, StoredRow
 from processors.dead_letters import CONTAINER, AzureDeadLetters, DeadLetter
 from processors.errors import Conflict
 from processors.ingest import Storage
 from processors.metrics import Sums
 from processors.plan import Insert, Operation, Replace
 from processors.rollups import Earlier, Identity, JobKey, Task, job_row, shard_row, task_row
-from processors.services import AzureStorage
+from processors.services import AzureStorage, Services
+from processors.settings import load_storage
 from processors.tables import AzureTables
-from processors.write import StoredRow
 from tests.core.examples import AN_EXECUTION, NOON, an_execution
 from tests.memory_storage import MemoryStorage
 
@@ -61,15 +59,13 @@ class Real:
 
     def run[T](self, work: Callable[[Storage], Awaitable[T]]) -> T:
         async def connected() -> T:
-            async with AsyncExitStack() as stack:
-                tables = TableServiceClient.from_connection_string(self.connection_string, retry_total=0)
-                blobs = BlobServiceClient.from_connection_string(self.connection_string, retry_total=0)
-                await stack.enter_async_context(tables)
-                await stack.enter_async_context(blobs)
-                attempts = Attempts(sleep=_no_sleep)
-                return await work(
-                    AzureStorage(AzureTables(tables, attempts), AzureDeadLetters(blobs, attempts), attempts)
-                )
+            services = Services(load_storage({"RollupStorage": self.connection_string}))
+            attempts = Attempts(sleep=_no_sleep)
+            tables = AzureTables(services.table_account, attempts)
+            try:
+                return await work(AzureStorage(tables, AzureDeadLetters(services.blob_service, attempts), attempts))
+            finally:
+                await services.close()
 
         return asyncio.run(connected())
 

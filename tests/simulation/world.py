@@ -19,12 +19,11 @@ from typing import Any, NamedTuple
 from devstack import oracle
 from processors import limits
 from processors.attempts import Attempts
-from processors.columns import JOBS, TASKS, Row
+from processors.columns import JOBS, TASKS, Row, StoredRow
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
-from processors.write import StoredRow
 from tests.core.examples import ENQUEUED, differences
 from tests.memory_storage import MemoryDeadLetters, MemoryStorage, MemoryTables, Request, is_shard
 from tests.simulation.loop import Process, VirtualLoop
