@@ -23,7 +23,7 @@ from processors.events import Execution, execution, is_task_complete, record_tim
 from processors.plan import by_job
 from processors.records import BadInput, decode, raw_records
 from processors.rollups import OTHER
-from processors.write import Tables, Written, in_parallel, write_job
+from processors.write import Recent, Tables, Written, in_parallel, write_job
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +54,10 @@ class Storage(Protocol):
 
     @property
     def dead_letters(self) -> DeadLetters: ...
+
+    @property
+    def recent(self) -> Recent:
+        """What this process last saw of the jobs, for as long as these tables are written."""
 
     @property
     def requests(self) -> int:
@@ -89,7 +93,7 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
         read = _read(batch, summary)
         jobs = by_job(read.executions)
         written = await in_parallel(
-            lambda job: write_job(storage.tables, job, batch.partition), jobs, limits.CONCURRENT_JOBS
+            lambda job: write_job(storage.tables, storage.recent, job, batch.partition), jobs, limits.CONCURRENT_JOBS
         )
         _add(summary, written)
         for job, outcome in zip(jobs, written, strict=True):

@@ -76,6 +76,9 @@ OPERATION_NAMES = 50
 CONCURRENT_JOBS = 16
 """Jobs one invocation writes at a time: enough to hide storage's latency, few enough to keep memory small."""
 
+JOBS_REMEMBERED = 1_000
+"""Jobs whose last sums and ETags a process keeps in the place of reading them: some 5 KB each, 100 KB at worst."""
+
 CONCURRENT_DEAD_LETTERS = 8
 """Dead letters one invocation writes at a time."""
 

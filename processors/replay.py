@@ -20,7 +20,7 @@ from processors.dead_letters import AzureDeadLetters, DeadLetter
 from processors.errors import Conflict, UnreadableLetter
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
-from processors.write import Tables, in_parallel
+from processors.write import Recent, Tables, in_parallel
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,6 +119,7 @@ class _Counting:
 
     tables: Tables
     dead_letters: _Collected = field(default_factory=_Collected)
+    recent: Recent = field(default_factory=Recent)
     requests: int = 0
 
 

@@ -22,6 +22,7 @@ from processors.attempts import Attempts
 from processors.dead_letters import AzureDeadLetters
 from processors.settings import StorageSettings
 from processors.tables import AzureTables, TableAccount, table_account
+from processors.write import Recent
 
 SDK_REQUEST_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
@@ -44,6 +45,7 @@ class AzureStorage:
     tables: AzureTables
     dead_letters: AzureDeadLetters
     attempts: Attempts
+    recent: Recent
 
     @property
     def requests(self) -> int:
@@ -56,6 +58,7 @@ class Services:
 
     settings: StorageSettings
     clock: Callable[[], float] = field(default=time.time)
+    _recent: Recent = field(default_factory=Recent, init=False)
 
     def __post_init__(self) -> None:
         # At the level at which functions log, the SDKs would write two lines for every storage request.
@@ -65,7 +68,10 @@ class Services:
         """For one invocation."""
         attempts = Attempts()
         return AzureStorage(
-            AzureTables(self.table_account, attempts), AzureDeadLetters(self.blob_service, attempts), attempts
+            AzureTables(self.table_account, attempts),
+            AzureDeadLetters(self.blob_service, attempts),
+            attempts,
+            self._recent,
         )
 
     async def close(self) -> None:

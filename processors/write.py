@@ -9,11 +9,15 @@ A job is published after its transactions are committed, also where all was dupl
 publish is healed by the redelivery. Reading the ETag *before* the shards is what keeps a slow publisher from putting
 older sums over newer ones.
 
+What this process knows of a job from its last writes is used in the place of reads (`Recent`): it is only ever put
+under an ETag, so that what has become untrue costs a conflict and a read, and nothing else.
+
 A transaction whose answer was lost is tried again like any other: its inserts then conflict, the rows are read, and
 what is found there is a duplicate. Nothing here knows Azure: storage is a `Tables`.
 """
 
 import asyncio
+from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -53,12 +57,40 @@ class Written:
     """Why the job's published row could not be brought up to date, though all is counted; None where it was."""
 
 
-async def write_job(tables: Tables, job: JobExecutions, shard: str) -> Written:
+@dataclass(slots=True)
+class RecentJob:
+    """One job as this process last saw it."""
+
+    shards: dict[str, Stored[Sums]] = field(default_factory=dict)
+    """Those that this process writes."""
+    published: str | None = None
+    """The ETag of the published row."""
+    covered: dict[str, str] = field(default_factory=dict)
+    """Shard → its ETag when a published row last took it in. Every later publisher has read it, or a newer one."""
+
+
+class Recent:
+    """The jobs that a process wrote last, at most `JOBS_REMEMBERED` of them."""
+
+    def __init__(self) -> None:
+        self._jobs: OrderedDict[JobKey, RecentJob] = OrderedDict()
+
+    def job(self, job: JobKey) -> RecentJob:
+        """What is known of the job: nothing, for one that was not written lately."""
+        found = self._jobs.setdefault(job, RecentJob())
+        self._jobs.move_to_end(job)
+        if len(self._jobs) > limits.JOBS_REMEMBERED:
+            self._jobs.popitem(last=False)
+        return found
+
+
+async def write_job(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
     """Apply and publish one job. Raises StorageUnavailable."""
     written = Written()
-    await _Application(tables, job, shard, written).run()
+    known = recent.job(job.job)
+    await _Application(tables, known, job, shard, written).run()
     try:
-        await _publish(tables, job.job, written)
+        await _publish(tables, known, job.job, shard, written)
     except (UnreadableRow, RowRefused) as error:
         written.unpublished = str(error)
     return written
@@ -67,18 +99,19 @@ async def write_job(tables: Tables, job: JobExecutions, shard: str) -> Written:
 class _Application:
     """One job's executions on their way into its task rows and its shard."""
 
-    def __init__(self, tables: Tables, job: JobExecutions, shard: str, written: Written) -> None:
+    def __init__(self, tables: Tables, recent: RecentJob, job: JobExecutions, shard: str, written: Written) -> None:
         self._tables = tables
+        self._recent = recent
         self._job = job.job
         self._shard = shard
         self._written = written
         self._pending: Sequence[TaskExecutions] = job.tasks
         self._known: dict[str, Stored[Task]] = {}
-        self._sums: Stored[Sums] | None = None
 
     async def run(self) -> None:
         try:
-            await self._read_shard()
+            if self._shard not in self._recent.shards:
+                await self._read_shard()
             while self._pending:
                 await self._next_transaction()
         except (UnreadableRow, RowRefused) as error:
@@ -88,11 +121,12 @@ class _Application:
         """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts."""
         conflicts = 0
         while conflicts < limits.CONFLICTS_A_JOB:
-            planned = plan(self._job, self._shard, self._sums, self._pending, self._known)
+            sums = self._recent.shards.get(self._shard)
+            planned = plan(self._job, self._shard, sums, self._pending, self._known)
             try:
                 if planned.operations:
                     etags = await self._tables.commit(TASKS, planned.operations)
-                    self._sums = Stored(planned.sums, etags[-1])
+                    self._recent.shards[self._shard] = Stored(planned.sums, etags[-1])
             except Conflict as conflict:
                 conflicts += 1
                 self._written.conflicts += 1
@@ -121,7 +155,9 @@ class _Application:
 
     async def _read_shard(self) -> None:
         stored = await self._tables.get(TASKS, self._job.partition, shard_key(self._shard))
-        self._sums = None if stored is None else Stored(read_shard(stored.row), stored.etag)
+        self._recent.shards.pop(self._shard, None)
+        if stored is not None:
+            self._recent.shards[self._shard] = Stored(read_shard(stored.row), stored.etag)
 
     async def _read_tasks(self, tasks: Sequence[TaskExecutions], *, again: bool) -> None:
         """Bring `known` up to date for `tasks`, the first of which is known to conflict.
@@ -163,18 +199,28 @@ _NEXT = "!"
 """Sorts before every character of a key: a key with it appended follows the key itself, and nothing is between."""
 
 
-async def _publish(tables: Tables, job: JobKey, written: Written) -> None:
+async def _publish(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
+    ours = recent.shards.get(shard)
+    if ours is not None and recent.covered.get(shard) == ours.etag:
+        return
     for _ in range(limits.CONFLICTS_A_JOB):
-        published = await tables.get(JOBS, job.account, job.job)
+        if recent.published is None:
+            published = await tables.get(JOBS, job.account, job.job)
+            recent.published = None if published is None else published.etag
+        etag = recent.published
         shards = await tables.query(TASKS, job.partition, *SHARD_RANGE)
         if not shards:
             return  # all was rejected, or the job was purged meanwhile
-        row = job_row(job, total(read_shard(shard.row) for shard in shards), len(shards))
+        row = job_row(job, total(read_shard(stored.row) for stored in shards), len(shards))
         try:
-            await tables.commit(JOBS, [Replace(row, published.etag) if published else Insert(row)])
+            (recent.published,) = await tables.commit(JOBS, [Replace(row, etag) if etag else Insert(row)])
         except Conflict:
             written.conflicts += 1
+            recent.published = None
         else:
+            covered = {str(stored.row["RowKey"]): stored.etag for stored in shards}
+            if (etag := covered.get(shard_key(shard))) is not None:
+                recent.covered[shard] = etag
             return
     raise StorageUnavailable(f"job {job.partition}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
 

@@ -33,6 +33,7 @@ from processors.columns import Edm, Row, StoredRow, Value
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict
 from processors.plan import Insert, Operation, Replace
+from processors.write import Recent
 
 type Key = tuple[str, str]
 """PartitionKey and RowKey."""
@@ -187,6 +188,7 @@ class MemoryStorage:
 
     tables: MemoryTables = field(default_factory=MemoryTables)
     dead_letters: MemoryDeadLetters = field(default_factory=MemoryDeadLetters)
+    recent: Recent = field(default_factory=Recent)
 
     def through(self, hook: Hook) -> "MemoryStorage":
         """The same storage, as another client sees it."""

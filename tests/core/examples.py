@@ -20,7 +20,7 @@ from processors.ingest import Batch, Message, Summary, ingest
 from processors.metrics import Sums, total
 from processors.plan import by_job
 from processors.rollups import read_shard
-from processors.write import Written, write_job
+from processors.write import Recent, Written, write_job
 from tests.memory_storage import Key, MemoryStorage, MemoryTables, columns_of, is_shard
 
 SECOND = 1_000_000
@@ -126,7 +126,7 @@ def letters(storage: MemoryStorage) -> dict[str, DeadLetter]:
 
 async def write(tables: MemoryTables, executions: Iterable[Execution], shard: str = "0") -> list[Written]:
     """Write a batch's executions, job by job."""
-    return [await write_job(tables, job, shard) for job in by_job(executions)]
+    return [await write_job(tables, Recent(), job, shard) for job in by_job(executions)]
 
 
 def write_all(tables: MemoryTables, deliveries: Iterable[tuple[str, Sequence[Execution]]]) -> None:

@@ -22,7 +22,7 @@ from processors.ingest import Batch, Storage, Summary, ingest
 from processors.metrics import Sums, total
 from processors.plan import Fold, Insert, JobExecutions, Operation, Replace, TaskExecutions
 from processors.rollups import NO_START, SHARD_RANGE, Identity, JobKey, Task, job_row, read_shard
-from processors.write import Tables, Written
+from processors.write import Recent, RecentJob, Tables, Written
 from tests.memory_storage import MemoryDeadLetters, MemoryTables, Request
 from tests.simulation import world
 
@@ -130,7 +130,10 @@ async def _takes_a_conflict_for_a_duplicate(
 _publish = write._publish
 
 
-async def _publish_shards_before_etag(tables: Tables, job: JobKey, written: Written) -> None:
+async def _publish_shards_before_etag(
+    tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written
+) -> None:
+    del recent, shard
     for _ in range(limits.CONFLICTS_A_JOB):
         shards = await tables.query(TASKS, job.partition, *SHARD_RANGE)
         published = await tables.get(JOBS, job.account, job.job)
@@ -146,12 +149,12 @@ async def _publish_shards_before_etag(tables: Tables, job: JobKey, written: Writ
     raise StorageUnavailable("conflicts in a row")
 
 
-async def _publish_news_only(tables: Tables, job: JobKey, written: Written) -> None:
+async def _publish_news_only(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
     if written.counted:
-        await _publish(tables, job, written)
+        await _publish(tables, recent, job, shard, written)
 
 
-async def _publish_once(tables: Tables, job: JobKey, written: Written) -> None:
+async def _publish_once(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
     class Once:
         get, query = tables.get, tables.query
 
@@ -159,22 +162,41 @@ async def _publish_once(tables: Tables, job: JobKey, written: Written) -> None:
             try:
                 return await tables.commit(table, operations)
             except Conflict:
-                return []
+                return [""]
 
-    await _publish(Once(), job, written)
+    await _publish(Once(), recent, job, shard, written)
 
 
-async def _publish_failing_quietly(tables: Tables, job: JobKey, written: Written) -> None:
+async def _publish_failing_quietly(
+    tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written
+) -> None:
     try:
-        await _publish(tables, job, written)
+        await _publish(tables, recent, job, shard, written)
     except StorageUnavailable as error:
         written.unpublished = str(error)
 
 
-async def _write_job_publishing_first(tables: Tables, job: JobExecutions, shard: str) -> Written:
+async def _publish_covering_first(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
+    ours = recent.shards.get(shard)
+    covered, recent.covered = recent.covered, dict(recent.covered)
+    if ours is not None:
+        covered[shard] = ours.etag
+    try:
+        await _publish(tables, recent, job, shard, written)
+    finally:
+        recent.covered = covered
+
+
+async def _publish_each_job_once(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
+    if shard not in recent.covered:
+        await _publish(tables, recent, job, shard, written)
+
+
+async def _write_job_publishing_first(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
     written = Written()
-    await _publish(tables, job.job, written)
-    await write._Application(tables, job, shard, written).run()
+    known = recent.job(job.job)
+    await _publish(tables, known, job.job, shard, written)
+    await write._Application(tables, known, job, shard, written).run()
     return written
 
 
@@ -276,6 +298,12 @@ MUTANTS = {
         "a job is published only if something new was counted", [(write, "_publish", _publish_news_only)]
     ),
     "publish-gives-up": Mutant("a conflict in publishing is let go", [(write, "_publish", _publish_once)]),
+    "covered-too-early": Mutant(
+        "a shard counts as published before it is", [(write, "_publish", _publish_covering_first)]
+    ),
+    "covered-for-good": Mutant(
+        "a shard that was published once is not published again", [(write, "_publish", _publish_each_job_once)]
+    ),
     "publish-fails-quietly": Mutant(
         "a failure in publishing is logged only", [(write, "_publish", _publish_failing_quietly)]
     ),

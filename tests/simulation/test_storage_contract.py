@@ -28,6 +28,7 @@ from processors.rollups import Earlier, Identity, JobKey, Task, job_row, shard_r
 from processors.services import AzureStorage, Services
 from processors.settings import load_storage
 from processors.tables import AzureTables
+from processors.write import Recent
 from tests.core.examples import AN_EXECUTION, NOON, an_execution
 from tests.memory_storage import MemoryStorage
 
@@ -63,7 +64,9 @@ class Real:
             attempts = Attempts(sleep=_no_sleep)
             tables = AzureTables(services.table_account, attempts)
             try:
-                return await work(AzureStorage(tables, AzureDeadLetters(services.blob_service, attempts), attempts))
+                return await work(
+                    AzureStorage(tables, AzureDeadLetters(services.blob_service, attempts), attempts, Recent())
+                )
             finally:
                 await services.close()
 

@@ -24,6 +24,7 @@ from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
+from processors.write import Recent
 from tests.core.examples import ENQUEUED, differences
 from tests.memory_storage import MemoryDeadLetters, MemoryStorage, MemoryTables, Request, is_shard
 from tests.simulation.loop import Process, VirtualLoop
@@ -81,6 +82,7 @@ class _Instance(Process):
         super().__init__(name)
         self.invocations: dict[asyncio.Task[Any], None] = {}
         """In the order of their beginnings, which a set would not keep."""
+        self.recent = Recent()
 
 
 @dataclass
@@ -317,6 +319,7 @@ def _client(world: _World, instance: _Instance) -> MemoryStorage:
     return MemoryStorage(
         _Tables(attempts=attempts, stored=tables.stored, etags=tables.etags, world=world, instance=instance),
         _DeadLetters(attempts=attempts, letters=letters, world=world, instance=instance),
+        instance.recent,
     )
 
 
