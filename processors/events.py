@@ -7,10 +7,10 @@ event"; of the widths: Batch's REST types (counts are 32 bits wide, `systemTaskV
 
 import re
 from datetime import UTC, datetime, timedelta
-from typing import Annotated, Any, NamedTuple
+from functools import lru_cache
+from typing import Annotated, Any, NamedTuple, Required, TypedDict
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
 from pydantic_core import PydanticCustomError
 
 from processors import limits
@@ -60,8 +60,9 @@ def execution(record: Record) -> Execution | list[str]:
         except ValueError as error:
             return [f"properties: not JSON: {error}"]
     try:
-        read = _Record.model_validate(
-            {"resourceId": member(record.fields, "resourceId"), "properties": _known_case(properties, _Event)}
+        read: _Record = _RECORD.validate_python(
+            {"resourceId": member(record.fields, "resourceId"), "properties": _known_case(properties, _Event)},
+            strict=True,
         )
     except ValidationError as error:
         return [
@@ -125,6 +126,7 @@ _PLAIN = re.compile(r"[a-z0-9_:\-]+")
 _ESCAPE = re.compile(r"[^a-z0-9_:\-]")
 
 
+@lru_cache(maxsize=4_096)  # each is asked for several times, a job's by every task
 def key(id_: str) -> str:
     """A Batch id as a part of a key: lower case (ids are case-insensitive), all but [a-z0-9_:-] as `=XX` of its UTF-8.
 
@@ -149,8 +151,8 @@ def job_key(account: str, job_id: str) -> str:
 def _key_problem(read: "_Record") -> str | None:
     """Why Table Storage could not take the keys, None where it can. Only ids far from Batch's own rules get here."""
     for field, made in (
-        ("properties.jobId", job_key(read.resource_id, read.properties.job_id)),
-        ("properties.id", key(read.properties.id)),
+        ("properties.jobId", job_key(read["resourceId"], read["properties"]["jobId"])),
+        ("properties.id", key(read["properties"]["id"])),
     ):
         if len(made) > limits.KEY_UNITS:
             return f"{field}: as a key it takes {len(made)} characters, Table Storage allows {limits.KEY_UNITS}"
@@ -189,80 +191,91 @@ _Name = Annotated[str, Field(max_length=limits.ID_LENGTH)]
 _Text = Annotated[str, AfterValidator(_unicode)]
 _Count = Annotated[int, Field(ge=0, le=_INT32)]
 _Int32 = Annotated[int, Field(ge=-_INT32 - 1, le=_INT32)]
+_Limit = Annotated[int, Field(ge=-1, le=_INT32)]
+_Version = Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)]
 _Time = Annotated[int, BeforeValidator(parse_time)]
 
 
-class _Part(BaseModel):
-    """A JSON object of the event. Strict: a number in quotes is a mistake that should be seen."""
-
-    model_config = ConfigDict(strict=True, alias_generator=to_camel)
+# JSON objects of the event, under the event's own names; a key that is left out has its field's default, which
+# `_execution` gives. (Models would take twice as long.) They are read strictly: a number in quotes is a mistake.
 
 
-class _SchedulingError(_Part):
-    category: _Text = ""
-    code: _Text = ""
-    message: _Text = ""
+class _SchedulingError(TypedDict, total=False):
+    category: _Text
+    code: _Text
+    message: _Text
 
 
-class _NodeInfo(_Part):
-    pool_id: _Name = ""
-    node_id: _Name = ""
+class _NodeInfo(TypedDict, total=False):
+    poolId: _Name
+    nodeId: _Name
 
 
-class _MultiInstanceSettings(_Part):
-    number_of_instances: _Count = 1
+class _MultiInstanceSettings(TypedDict, total=False):
+    numberOfInstances: _Count
 
 
-class _Constraints(_Part):
-    max_task_retry_count: Annotated[int, Field(ge=-1, le=_INT32)] = 0
+class _Constraints(TypedDict, total=False):
+    maxTaskRetryCount: _Limit
 
 
-class _ExecutionInfo(_Part):
-    start_time: _Time | None = None
-    end_time: _Time
-    exit_code: _Int32 | None = None
-    retry_count: _Count = 0
-    requeue_count: _Count = 0
-    result: _Text = ""
-    scheduling_error: _SchedulingError = _SchedulingError()
+class _ExecutionInfo(TypedDict, total=False):
+    startTime: _Time
+    endTime: Required[_Time]
+    exitCode: _Int32
+    retryCount: _Count
+    requeueCount: _Count
+    result: _Text
+    schedulingError: _SchedulingError
 
 
-class _Event(_Part):
-    job_id: _Id
-    id: _Id
-    task_type: _Text = ""
-    system_task_version: Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)] = 0
-    required_slots: _Count = 1
-    node_info: _NodeInfo = _NodeInfo()
-    multi_instance_settings: _MultiInstanceSettings = _MultiInstanceSettings()
-    constraints: _Constraints = _Constraints()
-    execution_info: _ExecutionInfo
+class _Event(TypedDict, total=False):
+    jobId: Required[_Id]
+    id: Required[_Id]
+    taskType: _Text
+    systemTaskVersion: _Version
+    requiredSlots: _Count
+    nodeInfo: _NodeInfo
+    multiInstanceSettings: _MultiInstanceSettings
+    constraints: _Constraints
+    executionInfo: Required[_ExecutionInfo]
 
 
-class _Record(_Part):
-    resource_id: Annotated[_Text, AfterValidator(_account)]
+class _Record(TypedDict):
+    resourceId: Annotated[_Text, AfterValidator(_account)]
     properties: _Event
 
 
-_PARTS: dict[str, type[_Part]] = {
+_RECORD = TypeAdapter(_Record).validator
+
+_PARTS: dict[str, type] = {
     "nodeInfo": _NodeInfo,
     "multiInstanceSettings": _MultiInstanceSettings,
     "constraints": _Constraints,
     "executionInfo": _ExecutionInfo,
     "schedulingError": _SchedulingError,
 }
-_ALL: tuple[type[_Part], ...] = (_Event, *_PARTS.values())
-_NAMES = {part: frozenset(field.alias or name for name, field in part.model_fields.items()) for part in _ALL}
+_NAMES = {part: frozenset(part.__annotations__) for part in (_Event, *_PARTS.values())}
 _BY_LOWER = {part: {name.lower(): name for name in names} for part, names in _NAMES.items()}
+_WITHIN = {part: names & _PARTS.keys() for part, names in _NAMES.items()}
 
 
-def _known_case(value: Any, part: type[_Part]) -> Any:
+def _known_case(value: Any, part: type) -> Any:
     """`value` with the keys of `part` (and of the objects in it) in the documented case. An exact key wins.
 
     Keys with null are left out: in the event, null is the same as absent.
     """
     if not isinstance(value, dict):
         return value
+    names = _NAMES[part]
+    known = dict(value) if value.keys() <= names and None not in value.values() else _renamed(value, part)
+    for name in _WITHIN[part]:
+        if name in known:
+            known[name] = _known_case(known[name], _PARTS[name])
+    return known
+
+
+def _renamed(value: dict[str, Any], part: type) -> dict[str, Any]:
     names, by_lower = _NAMES[part], _BY_LOWER[part]
     known: dict[str, Any] = {}
     for name, held in value.items():
@@ -272,32 +285,35 @@ def _known_case(value: Any, part: type[_Part]) -> Any:
             known[name] = held
         elif (meant := by_lower.get(name.lower())) is not None and meant not in value:
             known[meant] = held
-    for name in known.keys() & _PARTS.keys():
-        known[name] = _known_case(known[name], _PARTS[name])
     return known
 
 
-def _execution(read: _Record) -> Execution:
-    event, info = read.properties, read.properties.execution_info
-    error = info.scheduling_error
+def _execution(record: _Record) -> Execution:
+    event = record["properties"]
+    info = event["executionInfo"]
+    node = event.get("nodeInfo", _NodeInfo())
+    error = info.get("schedulingError", _SchedulingError())
+    result = info.get("result", "")
+    exit_code = info.get("exitCode")
     return Execution(
-        account=read.resource_id,
-        job_id=event.job_id,
-        task_id=event.id,
-        task_type=cut(event.task_type, limits.CODE_UNITS),
-        pool_id=event.node_info.pool_id,
-        node_id=event.node_info.node_id,
-        start=info.start_time,
-        end=info.end_time,
-        required_slots=event.required_slots or 1,
-        number_of_instances=event.multi_instance_settings.number_of_instances or 1,
-        succeeded=info.result.lower() == "success" if info.result else info.exit_code == 0,
-        exit_code=info.exit_code,
-        failure_category=cut(error.category, limits.CODE_UNITS),
-        failure_code=cut(error.code, limits.CODE_UNITS),
-        failure_message=cut(error.message, limits.TEXT_UNITS),
-        retry_count=info.retry_count,
-        requeue_count=info.requeue_count,
-        max_task_retry_count=event.constraints.max_task_retry_count,
-        system_task_version=event.system_task_version,
+        account=record["resourceId"],
+        job_id=event["jobId"],
+        task_id=event["id"],
+        task_type=cut(event.get("taskType", ""), limits.CODE_UNITS),
+        pool_id=node.get("poolId", ""),
+        node_id=node.get("nodeId", ""),
+        start=info.get("startTime"),
+        end=info["endTime"],
+        required_slots=event.get("requiredSlots", 1) or 1,
+        number_of_instances=event.get("multiInstanceSettings", _MultiInstanceSettings()).get("numberOfInstances", 1)
+        or 1,
+        succeeded=result.lower() == "success" if result else exit_code == 0,
+        exit_code=exit_code,
+        failure_category=cut(error.get("category", ""), limits.CODE_UNITS),
+        failure_code=cut(error.get("code", ""), limits.CODE_UNITS),
+        failure_message=cut(error.get("message", ""), limits.TEXT_UNITS),
+        retry_count=info.get("retryCount", 0),
+        requeue_count=info.get("requeueCount", 0),
+        max_task_retry_count=event.get("constraints", _Constraints()).get("maxTaskRetryCount", 0),
+        system_task_version=event.get("systemTaskVersion", 0),
     )

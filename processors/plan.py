@@ -149,13 +149,14 @@ def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
     seen = set(task.identities()) if task else set()
     fold = Fold(task)
     for execution in arrived:
-        if identity(execution) in seen:
+        which = identity(execution)
+        if which in seen:
             fold.duplicates += 1
         elif len(seen) >= limits.EXECUTIONS_A_TASK:
             reason = f"its task has {limits.EXECUTIONS_A_TASK} executions already, all that its row can tell apart"
             fold.rejected.append(Rejected(execution, reason))
         else:
-            seen.add(identity(execution))
+            seen.add(which)
             fold.accepted.append(execution)
     if fold.accepted:
         fold.task = _with(task, fold.accepted)
@@ -163,6 +164,8 @@ def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
 
 
 def _with(task: Task | None, accepted: Sequence[Execution]) -> Task:
+    if task is None and len(accepted) == 1:  # as nearly always
+        return Task(accepted[0])
     latest = max((*accepted, *((task.latest,) if task else ())), key=identity)
     earlier = sorted(
         (
@@ -202,7 +205,7 @@ def row_bytes(row: Row) -> int:
     size = _ROW_OVERHEAD
     for value in row.values():
         if isinstance(value, str):
-            size += _WORST_UNIT * units(value)
+            size += _WORST_UNIT * (len(value) if value.isascii() else units(value))
         elif isinstance(value, bytes):
             size += 2 * len(value)  # base64
     return size

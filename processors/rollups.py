@@ -116,7 +116,8 @@ class Task:
 
     def total_duration(self) -> int:
         """Microseconds over all executions whose duration is known."""
-        return sum(end - start for end, start in self.identities() if NO_START < start <= end)
+        earlier = (*(each.identity for each in self.earlier), *self.older)
+        return (duration(self.latest) or 0) + sum(end - start for end, start in earlier if NO_START < start <= end)
 
 
 _OLDER = struct.Struct(">qq")
