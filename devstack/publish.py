@@ -21,7 +21,7 @@ from itertools import chain, cycle
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
-from azure.eventhub import EventData
+from azure.eventhub import EventData, EventDataBatch
 from azure.eventhub.aio import EventHubProducerClient
 from azure.eventhub.exceptions import EventHubError
 from rich.console import Console
@@ -191,23 +191,24 @@ class _Publication:
             await queue.put(None)
 
     async def _send(self, partition: str, queue: asyncio.Queue[bytes | None]) -> None:
-        """Sends what the queue brings until its end, in batches as full as they get."""
-        body = await queue.get()
-        while body is not None:
-            batch = await self._producer.create_batch(partition_id=partition)
-            sizes: list[int] = []
-            while body is not None:
-                try:
-                    batch.add(EventData(body))
-                except ValueError:
-                    if sizes:
-                        break
-                    limit = batch.max_size_in_bytes
-                    raise PublishError(f"a message of {len(body):,} bytes: the hub takes {limit:,} at most") from None
-                sizes.append(len(body))
-                body = await queue.get()
+        """Sends what the queue brings until its end: in batches as full as they get, at a rate as soon as it comes."""
+        batch = await self._producer.create_batch(partition_id=partition)
+        sizes: list[int] = []
+
+        async def deliver() -> None:
+            nonlocal batch, sizes
             await self._producer.send_batch(batch)
             self._took(partition, sizes)
+            batch, sizes = await self._producer.create_batch(partition_id=partition), []
+
+        while (body := await queue.get()) is not None:
+            while not _added(batch, body):
+                await deliver()
+            sizes.append(len(body))
+            if self._rate is not None and queue.empty():
+                await deliver()
+        if sizes:
+            await deliver()
 
     def _took(self, partition: str, sizes: list[int]) -> None:
         counts = self._counts
@@ -216,6 +217,18 @@ class _Publication:
         counts.partitions[partition] += len(sizes)
         counts.seconds = time.perf_counter() - self._started
         self._progress(counts)
+
+
+def _added(batch: EventDataBatch, body: bytes) -> bool:
+    """Whether the message still fits, and is in the batch. Raises PublishError where it fits into none."""
+    try:
+        batch.add(EventData(body))
+    except ValueError:
+        if len(batch):
+            return False
+        limit = batch.max_size_in_bytes
+        raise PublishError(f"a message of {len(body):,} bytes: the hub takes {limit:,} at most") from None
+    return True
 
 
 def _first(group: ExceptionGroup[Exception]) -> Exception:

@@ -14,14 +14,15 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
-from typing import Protocol
+from functools import partial
+from typing import NamedTuple, Protocol
 
 from processors import limits
 from processors.dead_letters import DeadLetter, DeadLetters
 from processors.errors import StorageUnavailable
 from processors.events import Execution, execution, is_task_complete, record_time
 from processors.plan import by_job
-from processors.records import BadInput, decode, raw_records
+from processors.records import BadInput, Decoded, decode, raw_records
 from processors.rollups import OTHER
 from processors.write import Recent, Tables, Written, in_parallel, write_job
 
@@ -92,17 +93,18 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
     try:
         read = _read(batch, summary)
         jobs = by_job(read.executions)
-        written = await in_parallel(
-            lambda job: write_job(storage.tables, storage.recent, job, batch.partition), jobs, limits.CONCURRENT_JOBS
-        )
+        # No closure: an SDK's errors keep the frames that they came through, and those the batch, until collected.
+        write = partial(write_job, storage.tables, storage.recent, shard=batch.partition)
+        written = await in_parallel(write, jobs, limits.CONCURRENT_JOBS)
         _add(summary, written)
         for job, outcome in zip(jobs, written, strict=True):
             if outcome.unpublished is not None:
                 logger.error("job %s is counted but not published: %s", job.job.partition, outcome.unpublished)
             for rejected in outcome.rejected:
                 read.reject(rejected.execution, rejected.reason)
-        letters = list(_dead_letters(batch, read))
-        await in_parallel(storage.dead_letters.put, letters, limits.CONCURRENT_DEAD_LETTERS)
+        letters = await in_parallel(
+            storage.dead_letters.put, _dead_letters(batch, read), limits.CONCURRENT_DEAD_LETTERS
+        )
     except asyncio.CancelledError as error:
         # Let out, it would leave the Functions host without an answer.
         raise StorageUnavailable("the invocation was cancelled") from error
@@ -123,15 +125,18 @@ class _Read:
     executions: list[Execution] = field(default_factory=list)
     origins: dict[int, tuple[int, int]] = field(default_factory=dict)
     """id of an execution → its message and its record's index."""
-    bad: dict[int, list[BadInput]] = field(default_factory=dict)
-    """Message → what is bad in it."""
+    rejected: dict[int, list[BadInput]] = field(default_factory=dict)
+    """Message in which anything is bad → those of its executions that cannot be counted.
+
+    The rest of what is bad is read again when its letters are written: all of a batch would take too much memory.
+    """
     newest: int | None = None
     """The newest record's time, microseconds since 1970."""
 
     def reject(self, rejected: Execution, reason: str) -> None:
         """Take a valid execution that cannot be counted for a bad record."""
         message, index = self.origins[id(rejected)]
-        self.bad.setdefault(message, []).append(BadInput(index, (reason,)))
+        self.rejected.setdefault(message, []).append(BadInput(index, (reason,)))
 
 
 def _read(batch: Batch, summary: Summary) -> _Read:
@@ -140,25 +145,42 @@ def _read(batch: Batch, summary: Summary) -> _Read:
     names: dict[str, str] = {}  # operations are compared without case; the first spelling counts
     for position, message in enumerate(batch.messages):
         decoded = decode(message.body)
-        bad = decoded.bad
         for record in decoded.records:
             if (time := record_time(record)) is not None:
                 read.newest = time if read.newest is None else max(read.newest, time)
             if not is_task_complete(record):
                 ignored[names.setdefault(record.operation.lower(), _name(record.operation, ignored))] += 1
-                continue
-            found = execution(record)
-            if isinstance(found, list):
-                bad.append(BadInput(record.index, tuple(found)))
-            else:
-                read.executions.append(found)
-                read.origins[id(found)] = (position, record.index)
-        if bad:
-            read.bad[position] = _bounded(bad)
+        completions = _completions(decoded)
+        for index, found in completions.executions:
+            read.executions.append(found)
+            read.origins[id(found)] = (position, index)
+        if completions.bad:
+            read.rejected[position] = []
         summary.records += len(decoded.records)
     summary.executions = len(read.executions)
     summary.ignored = dict(ignored)
     return read
+
+
+class _Completions(NamedTuple):
+    """The task complete records of one message."""
+
+    executions: list[tuple[int, Execution]]
+    """Each with its record's index."""
+    bad: list[BadInput]
+    """Those that are bad, and all else in the message that is."""
+
+
+def _completions(decoded: Decoded) -> _Completions:
+    found = _Completions([], list(decoded.bad))
+    for record in decoded.records:
+        if is_task_complete(record):
+            read = execution(record)
+            if isinstance(read, list):
+                found.bad.append(BadInput(record.index, tuple(read)))
+            else:
+                found.executions.append((record.index, read))
+    return found
 
 
 def _name(operation: str, ignored: Counter[str]) -> str:
@@ -173,19 +195,11 @@ def _add(summary: Summary, written: list[Written]) -> None:
         summary.conflicts += job.conflicts
 
 
-def _bounded(bad: list[BadInput]) -> list[BadInput]:
-    """What is bad in one message, or the message as a whole where that is too much."""
-    if len(bad) <= limits.BAD_RECORDS_A_MESSAGE:
-        return bad
-    first = min(bad, key=lambda item: item.index or 0)
-    why = f"{len(bad)} of its records are bad; the first is {first.index}: {'; '.join(first.errors)}"
-    return [BadInput(None, (why,))]
-
-
 def _dead_letters(batch: Batch, read: _Read) -> Iterator[DeadLetter]:
-    for position, bad in read.bad.items():
+    """All letters of the batch; only those of one message are in memory at a time."""
+    for position, rejected in read.rejected.items():
         message = batch.messages[position]
-        bad = _bounded(bad)
+        bad = _bounded([*_completions(decode(message.body)).bad, *rejected])
         bodies = (
             raw_records(message.body, indexes) if (indexes := {i.index for i in bad if i.index is not None}) else {}
         )
@@ -199,3 +213,12 @@ def _dead_letters(batch: Batch, read: _Read) -> Iterator[DeadLetter]:
                 errors=item.errors,
                 body=message.body if item.index is None else bodies.get(item.index, message.body),
             )
+
+
+def _bounded(bad: list[BadInput]) -> list[BadInput]:
+    """What is bad in one message, or the message as a whole where that is too much."""
+    if len(bad) <= limits.BAD_RECORDS_A_MESSAGE:
+        return bad
+    first = min(bad, key=lambda item: item.index or 0)
+    why = f"{len(bad)} of its records are bad; the first is {first.index}: {'; '.join(first.errors)}"
+    return [BadInput(None, (why,))]

@@ -18,8 +18,9 @@ what is found there is a duplicate. Nothing here knows Azure: storage is a `Tabl
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, islice
 from typing import Protocol
 
 from processors import limits
@@ -88,9 +89,10 @@ async def write_job(tables: Tables, recent: Recent, job: JobExecutions, shard: s
     """Apply and publish one job. Raises StorageUnavailable."""
     written = Written()
     known = recent.job(job.job)
-    await _Application(tables, known, job, shard, written).run()
+    etag = await _Application(tables, known, job, shard, written).run()
     try:
-        await _publish(tables, known, job.job, shard, written)
+        if etag is None or known.covered.get(shard) != etag:
+            await _publish(tables, known, job.job, shard, written)
     except (UnreadableRow, RowRefused) as error:
         written.unpublished = str(error)
     return written
@@ -107,31 +109,37 @@ class _Application:
         self._written = written
         self._pending: Sequence[TaskExecutions] = job.tasks
         self._known: dict[str, Stored[Task]] = {}
+        self._sums = recent.shards.get(shard)
 
-    async def run(self) -> None:
+    async def run(self) -> str | None:
+        """The ETag of a shard in which everything is counted that came through it; None where there is no shard.
+
+        Rows are therefore read before the shard: what a row has, the shard then has too. (The other way round, another
+        owner of the partition may write both in between, and what it counted would be taken for published.)
+        """
         try:
-            if self._shard not in self._recent.shards:
+            if self._sums is None:
                 await self._read_shard()
             while self._pending:
                 await self._next_transaction()
         except (UnreadableRow, RowRefused) as error:
             self._reject(self._pending, str(error))
+        return None if self._sums is None else self._sums.etag
 
     async def _next_transaction(self) -> None:
         """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts."""
         conflicts = 0
         while conflicts < limits.CONFLICTS_A_JOB:
-            sums = self._recent.shards.get(self._shard)
-            planned = plan(self._job, self._shard, sums, self._pending, self._known)
+            planned = plan(self._job, self._shard, self._sums, self._pending, self._known)
             try:
                 if planned.operations:
                     etags = await self._tables.commit(TASKS, planned.operations)
-                    self._recent.shards[self._shard] = Stored(planned.sums, etags[-1])
+                    self._learn_shard(Stored(planned.sums, etags[-1]))
             except Conflict as conflict:
                 conflicts += 1
                 self._written.conflicts += 1
-                await self._read_shard()
                 await self._read_tasks(planned.tasks[conflict.index :], again=conflicts > 1)
+                await self._read_shard()
             except RowRefused as refused:
                 if refused.index is None or refused.index >= len(planned.tasks):
                     raise
@@ -155,9 +163,16 @@ class _Application:
 
     async def _read_shard(self) -> None:
         stored = await self._tables.get(TASKS, self._job.partition, shard_key(self._shard))
-        self._recent.shards.pop(self._shard, None)
+        self._learn_shard(None)
         if stored is not None:
-            self._recent.shards[self._shard] = Stored(read_shard(stored.row), stored.etag)
+            self._learn_shard(Stored(read_shard(stored.row), stored.etag))
+
+    def _learn_shard(self, stored: Stored[Sums] | None) -> None:
+        self._sums = stored
+        if stored is None:
+            self._recent.shards.pop(self._shard, None)
+        else:
+            self._recent.shards[self._shard] = stored
 
     async def _read_tasks(self, tasks: Sequence[TaskExecutions], *, again: bool) -> None:
         """Bring `known` up to date for `tasks`, the first of which is known to conflict.
@@ -200,9 +215,6 @@ _NEXT = "!"
 
 
 async def _publish(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
-    ours = recent.shards.get(shard)
-    if ours is not None and recent.covered.get(shard) == ours.etag:
-        return
     for _ in range(limits.CONFLICTS_A_JOB):
         if recent.published is None:
             published = await tables.get(JOBS, job.account, job.job)
@@ -225,12 +237,14 @@ async def _publish(tables: Tables, recent: RecentJob, job: JobKey, shard: str, w
     raise StorageUnavailable(f"job {job.partition}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
 
 
-async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Sequence[T], bound: int) -> list[R]:
-    """`work` on every item, at most `bound` at a time; their results in order.
+async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Iterable[T], bound: int) -> list[R]:
+    """`work` on every item, at most `bound` at a time; their results in order. Items may be made as their turn comes.
 
     All are ended when it returns. The first failure is raised once the others have ended, and no further item is begun.
     """
-    waiting = iter(enumerate(items))
+    begun = iter(items)
+    first = list(islice(begun, bound))
+    waiting = enumerate(chain(first, begun))
     results: dict[int, R] = {}
     failures: list[BaseException] = []
 
@@ -241,9 +255,10 @@ async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Sequence[T
             try:
                 results[position] = await work(item)
             except Exception as error:  # noqa: BLE001 - raised again below, after the other lanes
-                failures.append(error)
+                failures[:] = failures or [error]
 
-    await asyncio.gather(*(lane() for _ in range(min(bound, len(items)))))
+    await asyncio.gather(*(lane() for _ in first))
     if failures:
-        raise failures[0]
-    return [results[position] for position in range(len(items))]
+        # A failure left in here, where its own traceback leads, would stay until the garbage collector comes by.
+        raise failures.pop()
+    return [results[position] for position in range(len(results))]

@@ -2,6 +2,8 @@
 
 import asyncio
 import base64
+import contextlib
+import gc
 import json
 import logging
 import tracemalloc
@@ -34,7 +36,7 @@ from tests.core.examples import (
 )
 from tests.core.strategies import distinct, many_executions
 from tests.core.test_records import any_bytes
-from tests.memory_storage import Call, MemoryStorage, Moment
+from tests.memory_storage import Call, MemoryDeadLetters, MemoryStorage, Moment
 
 GOOD = [an_execution(number, task_id=f"t{number}") for number in range(3)]
 
@@ -206,6 +208,33 @@ def test_storage_or_letters_away_fail_the_invocation_and_the_redelivery_makes_it
     assert len(letters(storage)) == 1
 
 
+def test_a_failed_invocation_leaves_nothing_to_the_garbage_collector() -> None:
+    """In an outage one follows the other for hours; kept until a collection, their batches would fill the memory."""
+
+    async def hook(_: Call) -> None:
+        await asyncio.sleep(0)  # so that all are on their way
+        error = OSError()  # leads to itself by way of its traceback, as those of the SDKs do
+        try:
+            raise error
+        except OSError as cause:
+            raise StorageUnavailable("away", transient=False) from cause
+
+    async def invoke() -> None:
+        held = batch(message(*(record(an_execution(job_id=f"j{number}")) for number in range(9))), b"oops")
+        with contextlib.suppress(StorageUnavailable):
+            await ingest(held, MemoryStorage().through(hook), lambda: NOW)
+
+    gc.collect()
+    known = {id(one) for one in gc.get_objects()}
+    gc.disable()
+    try:
+        asyncio.run(invoke())
+        new = [one for one in gc.get_objects() if id(one) not in known]
+        assert [one for one in new if isinstance(one, Batch | StorageUnavailable)] == []
+    finally:
+        gc.enable()
+
+
 def test_a_cancelled_invocation_is_storage_unavailable_after_all_its_work_has_ended() -> None:
     begun = asyncio.Event()
     ended = 0
@@ -296,20 +325,44 @@ def test_a_flood_of_full_messages_takes_no_more_memory_than_one(junk: bytes) -> 
     """What is bad in a message is kept as one reason where it is too much for a letter each."""
     storage = MemoryStorage()
     full = b"[" + junk * (100_000 // len(junk)) + json.dumps(record()).encode() + b"]"
-
-    def peak(messages: int) -> int:
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        run(storage, batch(*[full] * messages))
-        return tracemalloc.get_traced_memory()[1] - before
-
-    tracemalloc.start()
-    try:
-        one, many = peak(1), peak(10)
-    finally:
-        tracemalloc.stop()
+    one, many = peaks(storage, [full], [full] * 10)
     assert many < 1.5 * one + 1_000_000
     assert len(letters(storage)) == 10
+
+
+class Dropped(MemoryDeadLetters):
+    """Letters that are counted and forgotten."""
+
+    letters_written = 0
+
+    def _keep(self, letter: DeadLetter) -> None:
+        assert letter.record_index is not None
+        self.letters_written += 1
+
+
+def test_a_flood_of_letters_takes_no_more_memory_than_those_of_one_message() -> None:
+    """Letters, and what is wrong with each, are in memory only as long as their message's are being written."""
+    dropped = Dropped()
+    storage = MemoryStorage(dead_letters=dropped)
+    full = message(*[bad_record(id=7, taskType=7, systemTaskVersion="", nodeInfo=7)] * 500)
+    one, many = peaks(storage, [full], [full] * 10)
+    assert many < 1.5 * one
+    assert dropped.letters_written == 11 * 500
+
+
+def peaks(storage: MemoryStorage, *batches: list[bytes]) -> list[int]:
+    """The memory that each batch takes while it is ingested, at its peak."""
+    found = []
+    tracemalloc.start()
+    try:
+        for bodies in batches:
+            tracemalloc.reset_peak()
+            before, _ = tracemalloc.get_traced_memory()
+            run(storage, batch(*bodies))
+            found.append(tracemalloc.get_traced_memory()[1] - before)
+    finally:
+        tracemalloc.stop()
+    return found
 
 
 def test_an_empty_batch_does_nothing() -> None:

@@ -13,8 +13,9 @@ from processors.columns import JOBS, TASKS
 from processors.errors import Conflict, RowRefused, StorageUnavailable
 from processors.events import Execution
 from processors.ingest import ingest
+from processors.plan import by_job
 from processors.rollups import JobKey, job_row, read_shard, shard_key
-from processors.write import in_parallel
+from processors.write import Recent, in_parallel, write_job
 from tests.core.examples import (
     AN_EXECUTION,
     NOW,
@@ -110,6 +111,35 @@ def test_invocations_with_parallel_jobs_interleaved_write_the_rows_of_the_model(
 
     asyncio.run(turns.run(invocation(executions, "0"), invocation(executions[half:], "1"), invocation(executions, "0")))
     assert differences(storage.tables, executions) == []
+
+
+@pytest.mark.parametrize("moment", list(Moment))
+@pytest.mark.parametrize("method", ["commit", "get", "query"])
+def test_what_another_owner_counted_but_did_not_publish_is_published(method: str, moment: Moment) -> None:
+    """It died in between: whoever finds its executions counted has the checkpoint, and with it the duty."""
+    executions = some_executions()
+    tables, recent = MemoryTables(), Recent()
+    intruded = False
+
+    async def hook(call: Call) -> None:
+        nonlocal intruded
+        if not intruded and (call.method, call.moment, call.table) == (method, moment, TASKS):
+            intruded = True
+            with pytest.raises(StorageUnavailable):
+                await write(tables.through(no_publishing), executions)
+
+    async def no_publishing(call: Call) -> None:
+        if call.table == JOBS:
+            raise away()
+
+    async def both_batches() -> None:
+        (first,), (second,) = by_job(executions[:1]), by_job(executions)
+        await write_job(tables, recent, first, "0")
+        await write_job(tables.through(hook), recent, second, "0")
+
+    asyncio.run(both_batches())
+    assert intruded
+    assert differences(tables, executions) == []
 
 
 @pytest.mark.parametrize("shard", ["0", "1"])

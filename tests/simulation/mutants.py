@@ -176,20 +176,23 @@ async def _publish_failing_quietly(
         written.unpublished = str(error)
 
 
-async def _publish_covering_first(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
-    ours = recent.shards.get(shard)
-    covered, recent.covered = recent.covered, dict(recent.covered)
-    if ours is not None:
-        covered[shard] = ours.etag
-    try:
-        await _publish(tables, recent, job, shard, written)
-    finally:
-        recent.covered = covered
+async def _write_job_covering_first(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
+    written = Written()
+    known = recent.job(job.job)
+    etag = await write._Application(tables, known, job, shard, written).run()
+    if etag is None or known.covered.get(shard) != etag:
+        known.covered[shard] = etag or ""
+        await _publish(tables, known, job.job, shard, written)
+    return written
 
 
-async def _publish_each_job_once(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
-    if shard not in recent.covered:
-        await _publish(tables, recent, job, shard, written)
+async def _write_job_publishing_once(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
+    written = Written()
+    known = recent.job(job.job)
+    await write._Application(tables, known, job, shard, written).run()
+    if shard not in known.covered:
+        await _publish(tables, known, job.job, shard, written)
+    return written
 
 
 async def _write_job_publishing_first(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
@@ -299,10 +302,10 @@ MUTANTS = {
     ),
     "publish-gives-up": Mutant("a conflict in publishing is let go", [(write, "_publish", _publish_once)]),
     "covered-too-early": Mutant(
-        "a shard counts as published before it is", [(write, "_publish", _publish_covering_first)]
+        "a shard counts as published before it is", [(pipeline, "write_job", _write_job_covering_first)]
     ),
     "covered-for-good": Mutant(
-        "a shard that was published once is not published again", [(write, "_publish", _publish_each_job_once)]
+        "a shard that was published once is not published again", [(pipeline, "write_job", _write_job_publishing_once)]
     ),
     "publish-fails-quietly": Mutant(
         "a failure in publishing is logged only", [(write, "_publish", _publish_failing_quietly)]

@@ -214,6 +214,21 @@ def test_messages_without_a_partition_go_to_all_of_them(connection: str) -> None
     assert counts.partitions == {"0": 4, "1": 4}
 
 
+@pytest.mark.timeout(60)
+def test_at_a_rate_nothing_waits_for_a_batch_to_fill(connection: str) -> None:
+    """Else a stream of few messages would be nothing for hours and then a megabyte."""
+
+    class DeliveredError(Exception):
+        pass
+
+    def told(counts: Counts) -> None:
+        assert counts.messages == 1
+        raise DeliveredError
+
+    with pytest.raises(DeliveredError):
+        asyncio.run(publish(connection, "logs", [Body(b"{}")] * 2, told, rate=0.001))
+
+
 def test_a_partition_that_the_hub_does_not_have(connection: str) -> None:
     with pytest.raises(PublishError, match="no partition 9, only 0, 1"):
         asyncio.run(publish(connection, "logs", [Body(b"{}", "9")], lambda _: None))
