@@ -180,9 +180,10 @@ def _unicode(text: str) -> str:
 
 def cut(text: str, units: int) -> str:
     """At most `units` UTF-16 units of `text`; a cut text ends with an ellipsis."""
-    if 2 * len(text) <= units or len(text.encode("utf-16-le")) // 2 <= units:
+    encoded = text.encode("utf-16-le")
+    if len(encoded) <= 2 * units:
         return text
-    return text.encode("utf-16-le")[: 2 * (units - 1)].decode("utf-16-le", "ignore") + "…"
+    return encoded[: 2 * (units - 1)].decode("utf-16-le", "ignore") + "…"
 
 
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1

@@ -2,12 +2,14 @@
 
 import ast
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[2]
-PURE = ("records", "events", "metrics", "rollups", "plan", "columns", "limits", "errors")
+PURE = ("records", "events", "metrics", "rollups", "plan", "columns", "table_wire", "limits", "errors")
 IMPURE = {"azure", "asyncio", "time", "os", "random", "socket", "pathlib", "logging", "threading", "secrets"}
 
 
@@ -52,13 +54,29 @@ def test_a_pure_module_reads_no_clock(module: str) -> None:
 def test_only_two_modules_and_what_builds_them_talk_to_storage() -> None:
     folder = ROOT / "processors"
     knowing = {str(path.relative_to(folder)) for path in sources("processors") if "azure" in packages(path)}
-    assert knowing == {"tables.py", "dead_letters/__init__.py", "azure_errors.py", "services.py"}
+    assert knowing == {"tables.py", "dead_letters.py", "azure_errors.py", "services.py"}
 
 
 def test_nothing_but_the_command_replays() -> None:
     """`ingest` knows dead letters, a replay knows `ingest`: no way back."""
-    knowing = {path.name for path in sources("processors") if "processors.replay" in imports(path)}
-    assert knowing == {"__main__.py"}
+    assert [path.name for path in sources("processors") if "processors.replay" in imports(path)] == []
+
+
+COUNTING = {"processors.ingest", "processors.replay", "processors.services"}
+
+
+def test_of_the_read_side_only_what_replays_can_count() -> None:
+    folder = ROOT / "reader"
+    knowing = {str(path.relative_to(folder)) for path in sources("reader") if imports(path) & COUNTING}
+    assert knowing == {"backfill.py", "cli/dead_letters.py", "cli/services.py"}
+
+
+def test_the_library_is_without_the_command_line() -> None:
+    """What is beside `reader/cli` neither prints nor knows who asks; what writes files needs none of it."""
+    for path in sources("reader"):
+        if "cli" not in path.relative_to(ROOT / "reader").parts and path.name != "__main__.py":
+            assert packages(path).isdisjoint({"typer", "rich", "click"}), path.name
+            assert not any(name.startswith("reader.cli") for name in imports(path)), path.name
 
 
 def test_the_write_side_knows_neither_the_read_side_nor_the_local_azure() -> None:
@@ -73,6 +91,41 @@ def test_the_local_azure_knows_nothing_of_the_write_side() -> None:
 
 def test_the_function_app_is_bindings_only() -> None:
     standard = {"os", "typing"}
-    assert packages(ROOT / "function_app.py") - standard == {"azure", "processors"}
+    assert packages(ROOT / "function_app.py") - standard == {"azure", "processors", "reader"}
     azure = {name for name in imports(ROOT / "function_app.py") if name.startswith("azure")}
     assert azure == {"azure.functions"}
+    reader = {name for name in imports(ROOT / "function_app.py") if name.startswith("reader")}
+    assert reader == {"reader.hosted", "reader.hosted.Hosted"}
+
+
+NOT_DEPLOYED = {"typer", "rich", "click", "pandas", "pyarrow", "playwright"}
+"""Packages that requirements.txt does not have."""
+
+
+def test_what_the_function_app_imports_is_deployed() -> None:
+    """Followed from function_app.py through all modules of ours, none of which is of the command line."""
+    found: set[Path] = set()
+    waiting = [ROOT / "function_app.py"]
+    while waiting:
+        path = waiting.pop()
+        found.add(path)
+        for name in imports(path):
+            module = ROOT.joinpath(*name.split("."))
+            named = (module.with_suffix(".py"), module / "__init__.py")
+            waiting.extend(source for source in named if source.is_file() and source not in found)
+    assert ROOT / "reader" / "api.py" in found
+    for path in found:
+        assert packages(path).isdisjoint(NOT_DEPLOYED | {"devstack", "tests"}), path
+        assert ROOT / "reader" / "cli" not in path.parents, path
+
+
+def test_nothing_of_the_api_is_imported_before_the_first_request() -> None:
+    """It would slow down the start of an app that only ingests."""
+    loaded = subprocess.run(
+        [sys.executable, "-c", "import sys, reader.hosted; print(*sys.modules)"],
+        cwd=ROOT,
+        capture_output=True,
+        check=True,
+        text=True,
+    ).stdout.split()
+    assert {name for name in loaded if name.startswith("reader")} == {"reader", "reader.hosted"}

@@ -11,7 +11,18 @@ from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
 from processors import limits
-from processors.events import Execution, cut, execution, is_task_complete, job_key, key, parse_time, to_datetime, unkey
+from processors.events import (
+    Execution,
+    cut,
+    execution,
+    is_task_complete,
+    job_key,
+    key,
+    parse_time,
+    record_time,
+    to_datetime,
+    unkey,
+)
 from processors.records import Record, decode
 from processors.rollups import SHARD_RANGE, shard_key
 from processors.rollups import units as utf16_units
@@ -92,6 +103,7 @@ def test_an_exact_key_wins_over_one_in_another_case() -> None:
     fields = record()
     fields["properties"] |= {"JOBID": "other", "ID": "other"}
     assert read(fields) == AN_EXECUTION
+    assert read({"PROPERTIES": 7, "RESOURCEID": "other", **fields}) == AN_EXECUTION
 
 
 def test_properties_may_be_json_text_with_raw_control_characters() -> None:
@@ -101,10 +113,17 @@ def test_properties_may_be_json_text_with_raw_control_characters() -> None:
     assert read(fields) == told
 
 
-@pytest.mark.parametrize("text", ["{'jobId': 'x'}", "", "{", "[" * 100_000])
-def test_properties_that_are_broken_text_are_an_error(text: str) -> None:
-    (error,) = errors_of(edited(("properties",), text))
-    assert error.startswith("properties: not JSON: ")
+@pytest.mark.parametrize(
+    ("text", "why"),
+    [
+        ("{'jobId': 'x'}", "Expecting property name enclosed in double quotes: line 1 column 2 (char 1)"),
+        ("", "Expecting value: line 1 column 1 (char 0)"),
+        ("[" * 100_000, "nested too deeply"),
+    ],
+    ids=["quotes", "empty", "deep"],
+)
+def test_properties_that_are_broken_text_are_an_error(text: str, why: str) -> None:
+    assert errors_of(edited(("properties",), text)) == [f"properties: not JSON: {why}"]
 
 
 def test_extra_fields_are_ignored() -> None:
@@ -112,6 +131,11 @@ def test_extra_fields_are_ignored() -> None:
     fields["properties"] |= {"new": {"deep": [1]}}
     fields["properties"]["executionInfo"]["schedulingError"]["details"] = [{"name": "x", "value": 1}]
     assert read(fields) == AN_EXECUTION
+
+
+@pytest.mark.parametrize("account", ["a", "x" * limits.ID_LENGTH])
+def test_an_account_has_one_to_256_characters(account: str) -> None:
+    assert value_of(edited(("resourceId",), f"/A/B/{account}")).account == account
 
 
 @pytest.mark.parametrize("resource", ["/A/B/acc/", "/A/B/acc", "acc", "acc///", "//acc"])
@@ -276,6 +300,30 @@ def test_a_wrong_field_is_named_alone(path: Path, value: Any) -> None:
     error.encode()
 
 
+@pytest.mark.parametrize(
+    ("path", "value", "why"),
+    [
+        (("resourceId",), "///", "names no Batch account in its last segment"),
+        (("resourceId",), "/a/" + "x" * 257, "names no Batch account in its last segment"),
+        (("properties", "taskType"), "x\ud800", "holds half of a surrogate pair"),
+        ((*INFO, "endTime"), "noon", "not a time such as 2026-11-22T09:00:00.1234567Z"),
+        ((*INFO, "endTime"), 1, "not a time such as 2026-11-22T09:00:00.1234567Z"),
+        ((*INFO, "endTime"), "2026-11-22T25:00:00Z", "not a time: hour must be in 0..23"),
+        (
+            (*INFO, "endTime"),
+            "1600-12-31T23:59:59Z",
+            "not between the years 1601 and 9999, which Table Storage can hold",
+        ),
+        (("properties", "id"), "é" * 86, "as a key it takes 516 characters, Table Storage allows 512"),
+        (("properties", "jobId"), "é" * 86, "as a key it takes 526 characters, Table Storage allows 512"),
+    ],
+    ids=lambda part: str(part)[:30].encode("ascii", "replace").decode(),
+)
+def test_what_we_check_ourselves_says_what_is_wrong(path: Path, value: Any, why: str) -> None:
+    """An operator reads this in the dead letter."""
+    assert errors_of(edited(path, value)) == [f"{'.'.join(path)}: {why}"]
+
+
 def test_every_wrong_field_is_named_at_once() -> None:
     fields = edited(("resourceId",), None)
     fields["properties"] |= {"jobId": 1, "id": "", "requiredSlots": "1"}
@@ -294,6 +342,12 @@ def test_every_wrong_field_is_named_at_once() -> None:
 def test_ids_that_make_no_key_are_an_error(job_id: str, task_id: str, field: str) -> None:
     (error,) = errors_of(record(AN_EXECUTION._replace(job_id=job_id, task_id=task_id)))
     assert error.startswith(f"properties.{field}: as a key it takes ")
+
+
+def test_ids_may_fill_their_keys() -> None:
+    task_id = "é" * 85 + "ab"
+    assert len(key(task_id)) == limits.KEY_UNITS
+    assert value_of(record(AN_EXECUTION._replace(task_id=task_id))).task_id == task_id
 
 
 def test_long_texts_are_cut() -> None:
@@ -392,6 +446,21 @@ def test_a_time_is_read_as_it_was_written(micros: int) -> None:
 def test_what_is_no_time_or_none_that_storage_can_hold_is_refused(text: object) -> None:
     with pytest.raises(PydanticCustomError):
         parse_time(text)
+
+
+@pytest.mark.parametrize(
+    ("fields", "time"),
+    [
+        ({"time": time_text(NOON)}, NOON),
+        ({"Time": time_text(NOON)}, NOON),
+        ({"TIME": time_text(NOON + 1), "time": time_text(NOON)}, NOON),
+        ({"time": "noon"}, None),
+        ({"time": None}, None),
+        ({"endTime": time_text(NOON)}, None),
+    ],
+)
+def test_a_records_own_time_is_read_where_it_has_one(fields: dict[str, Any], time: int | None) -> None:
+    assert record_time(Record(0, "any", fields)) == time
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -132,6 +132,14 @@ def test_mistakes_of_every_kind_are_said_together() -> None:
     assert "s3cret" not in "".join(found.values())
 
 
+def test_the_api_takes_a_function_key_unless_told_otherwise() -> None:
+    assert load(COMPLETE).api_auth_level == "function"
+    assert load(COMPLETE | {"ApiAuthLevel": " "}).api_auth_level == "function"
+    assert load(COMPLETE | {"ApiAuthLevel": "anonymous"}).api_auth_level == "anonymous"
+    for wrong in ("Anonymous", "admin", "none"):
+        assert problems(COMPLETE | {"ApiAuthLevel": wrong}).keys() == {"ApiAuthLevel"}
+
+
 def test_other_environment_variables_are_ignored() -> None:
     assert load(COMPLETE | {"PATH": "/bin", "event_hub_name": "other"}) == load(COMPLETE)
 

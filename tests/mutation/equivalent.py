@@ -1,0 +1,87 @@
+"""The mutants that no test can or should tell from the code: each reason, and for each mutant where it is and what of
+its changed lines the code has not."""
+
+REASONS: dict[str, list[tuple[str, str]]] = {
+    "the name of an error's kind, which nothing reads": [
+        ("events._account", 'PydanticCustomError("XXaccountXX"'),
+        ("events._account", 'PydanticCustomError("ACCOUNT"'),
+        ("events._unicode", 'PydanticCustomError("XXtextXX"'),
+        ("events._unicode", 'PydanticCustomError("TEXT"'),
+        ("events.parse_time", 'PydanticCustomError("XXtimeXX"'),
+        ("events.parse_time", 'PydanticCustomError("TIME"'),
+    ],
+    "saves time only: what pydantic leaves out is not read": [
+        ("events.execution", "error.errors(include_input=False)"),
+        ("events.execution", "error.errors(include_url=False, )"),
+        ("events.execution", "include_url=True"),
+        ("events.execution", "include_input=True"),
+    ],
+    "codecs are named in any case": [
+        ("events.cut", '"UTF-16-LE"'),
+        ("rollups.units", '"UTF-16-LE"'),
+    ],
+    "a document never begins with the end of a line": [
+        ("records._line_end", "found > 0"),
+        ("records._line_end", "found >= 1"),
+    ],
+    "the assertion after it is for the type checker: the key is known to be there": [
+        ("records._member_item", 'found: _Item | None = ""'),
+    ],
+    "false, too": [
+        ("records", "strict=None"),
+        ("rollups._json", "ensure_ascii=None"),
+    ],
+    "cannot be reached, as it says": [
+        ("metrics.percentile", "AssertionError(None)"),
+        ("metrics.percentile", "XXa rank"),
+        ("metrics.percentile", "A RANK"),
+    ],
+    "as many whole executions are below a rank, rounded up or not": [
+        ("metrics.percentile", "sum(sketch.values()) / 100"),
+    ],
+    "saves time or memory only": [
+        ("metrics.TimeSeries.add", "known = None"),
+        ("records.decode", "islice(_flat(from_json(body), 0), None)"),
+        ("records.decode", "islice(_items(text), None)"),
+        ("records.decode", "limits.ITEMS_A_MESSAGE + 2"),
+        ("rollups.units", "(text.isascii()) and False"),
+    ],
+    "no two executions of a task have the same identity, by which they are compared first": [
+        ("plan._with", "key=None"),
+        ("plan._with", ""),  # the line with the key, left out
+    ],
+    "there are both, or none": [
+        ("rollups._percentile", "sums.shortest is None and sums.longest is None"),
+    ],
+    "the same number: what is added is zero, or what is divided even": [
+        ("rollups.Task.total_duration", "start < end"),
+        ("rollups.units", '"surrogatepass")) / 2'),
+    ],
+    "a column of others has no type of ours either way": [
+        ("rollups._check_types", "columns.get(name, )"),
+        ("rollups._check_types", "columns.get(name, None)"),
+    ],
+    "for the type checker: sums that are written are of one execution at least, which has an end": [
+        ("rollups.shard_row", "(sums.last_end is None) and False"),
+        ("rollups.job_row", "(sums.last_end is None) and False"),
+        ("rollups.read_shard", "(end is None) and False"),
+    ],
+    "evaluated by the type checker alone": [
+        ("plan", "Insert & Replace"),
+        ("columns", "str & int"),
+    ],
+    "empty or none, it is not there": [
+        ("events", "result: _Text = None"),
+    ],
+    "a bound with room to spare, of which one byte more is none": [
+        ("plan", "_ROW_OVERHEAD = 4097"),
+    ],
+}
+
+
+def reason(where: str, before: str, after: str) -> str | None:
+    """Why the mutant is as good as the code, None where nothing says so."""
+    for why, mutants in REASONS.items():
+        if any(where == place and (part == after or (part in after and part not in before)) for place, part in mutants):
+            return why
+    return None
