@@ -1,19 +1,25 @@
 # What there is to type. Every target sets up what it needs first; `make help` lists them.
 .DEFAULT_GOAL := help
 PYTHON := .venv/bin/python
-READY := .venv/.ready
+PACKAGES := .venv/.ready
+READY := reader/web/dist/dashboard.html
 
-$(READY): scripts/setup requirements.txt requirements-dev.txt package-lock.json .python-version
+$(PACKAGES): scripts/setup requirements.txt requirements-dev.txt package-lock.json .python-version
 	@sh scripts/setup
 
-.PHONY: help setup run start publish func chaos outage test simulate fuzz lint lock
+$(READY): $(PACKAGES) scripts/web reader/web/build.mjs $(wildcard reader/web/src/*)
+	@sh scripts/web
+
+.PHONY: help setup web run start publish func chaos outage test simulate mutants fuzz bench-reading lint lock
 help: ## List the targets
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /\1\t/' | expand -t 12
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
-setup: $(READY) ## Python 3.13, the pinned packages and Azurite, in this folder only
+setup: $(READY) ## Python 3.13, the pinned packages, Azurite and the built pages, in this folder only
 
-run: $(READY) ## Publish 20,000 tasks through the local Azure and print their job table
-	@$(PYTHON) -m devstack run $(ARGS)
+web: $(READY) ## The dashboard's and the report's pages, built where their sources are newer
+
+run: $(READY) ## Publish 20,000 tasks through the local Azure, print their job table, write a report of the largest
+	@$(PYTHON) -m devstack run --report report.html $(ARGS)
 
 start: $(READY) ## The local Azure and the function app, until Ctrl-C
 	@$(PYTHON) -m devstack start $(ARGS)
@@ -38,6 +44,12 @@ fuzz: $(READY) ## RUNS inputs, by default a million, into the decoder, guided by
 
 simulate: $(READY) ## Histories that go wrong in every way, from seeds: make simulate SEEDS=1000
 	@$(PYTHON) -m tests.simulation --seeds $(or $(SEEDS),1000) --processes 2 $(ARGS)
+
+mutants: $(READY) ## Small changes of the pure modules, each of which a test should mind
+	@nice $(PYTHON) -m tests.mutation $(ARGS)
+
+bench-reading: $(READY) ## 10,000 jobs listed, a report of 50,000 tasks built, loaded and scrolled: times beside targets
+	@$(PYTHON) -m benchmarks.reading $(ARGS)
 
 lint: $(READY) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff check .

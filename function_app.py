@@ -1,4 +1,7 @@
-"""The Azure Functions app: bindings only. What happens with a batch is in `processors.ingest`."""
+"""The Azure Functions app: bindings only.
+
+What happens with a batch is in `processors.ingest`, what a request is answered in `reader.api`.
+"""
 
 import os
 from typing import List
@@ -8,8 +11,11 @@ import azure.functions as func
 from processors.ingest import Batch, Message, ingest
 from processors.services import Services
 from processors.settings import load
+from reader.hosted import Hosted
 
-services = Services(load(os.environ))
+settings = load(os.environ)
+services = Services(settings)
+hosted = Hosted(settings, os.environ)
 
 app = func.FunctionApp()
 
@@ -29,6 +35,22 @@ app = func.FunctionApp()
 async def ingest_batch(events: List[func.EventHubEvent]) -> None:
     """Count a batch of diagnostic-log messages. While storage is away, the retry policy holds the partition."""
     await ingest(_batch(events), services.storage(), services.clock)
+
+
+@app.function_name("api")
+@app.route("{*path}", trigger_arg_name="request", auth_level=func.AuthLevel(settings.api_auth_level))
+def answer(request: func.HttpRequest) -> func.HttpResponse:
+    """The rollups as JSON. The worker runs this in a thread: reading blocks."""
+    status, headers, body = hosted.data(request.method, request.url, request.headers)
+    return func.HttpResponse(body, status_code=status, headers=dict(headers))
+
+
+@app.function_name("dashboard")
+@app.route("dashboard/{*file}", trigger_arg_name="request", auth_level=func.AuthLevel.ANONYMOUS)
+def page(request: func.HttpRequest) -> func.HttpResponse:
+    """The dashboard's page and what it loads, for everybody: the data that it shows comes from `api`."""
+    status, headers, body = hosted.page(request.method, request.url, request.headers)
+    return func.HttpResponse(body, status_code=status, headers=dict(headers))
 
 
 def _batch(events: List[func.EventHubEvent]) -> Batch:

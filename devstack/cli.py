@@ -10,7 +10,9 @@ outage    the same with storage away for minutes, and the memory of the instance
 import argparse
 import asyncio
 import json
+import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -75,6 +77,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="start, publish a sample, wait, show and check the tables, stop")
     run.set_defaults(command=_run)
     run.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of all parts in DIR")
+    run.add_argument(
+        "--report", type=Path, metavar="FILE", help="write the largest job's report to FILE by `rollups report`"
+    )
     _add_workload_options(run)
     _add_stack_options(run, FREE_PORTS)
 
@@ -93,7 +98,13 @@ def _parser() -> argparse.ArgumentParser:
     calm = outage.Plan()
     away.add_argument("--seconds", type=_seconds, default=calm.outage, metavar="S", help="default: %(default)s")
     away.add_argument(
+        "--times", type=_positive, default=calm.times, metavar="N", help="outages, one after the other (default: 1)"
+    )
+    away.add_argument(
         "--rate", type=_positive, default=round(calm.rate), metavar="N", help="messages a second (default: %(default)s)"
+    )
+    away.add_argument(
+        "--records", type=_positive, default=calm.records, metavar="N", help="the most in a message (default: 1)"
     )
     away.add_argument("--seed", type=int, default=calm.seed, metavar="N", help="default: %(default)s")
     away.add_argument("--logs", type=Path, metavar="DIR", help="keep the logs of all parts in DIR")
@@ -190,6 +201,7 @@ def _addresses(stack: Stack) -> str:
     }
     if stack.hosts:
         lines["Functions"] = f"{stack.http_url} ({len(stack.hosts)} instance{'s' * (len(stack.hosts) > 1)})"
+        lines["Dashboard"] = f"{stack.http_url}/api/dashboard"
     return "\n".join([f"{name:<11} {where}" for name, where in lines.items()] + ["Ready. Ctrl-C stops."])
 
 
@@ -240,6 +252,8 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             _wait(stack, sent.messages, console)
             seconds = time.monotonic() - started
             tables = Tables(stack.storage_connection)
+            if arguments.report and tables.jobs:
+                _write_report(arguments.report, stack, tables)
         executions = list(workload.executions())
         show_jobs(console, tables.jobs)
         show_totals(console, tables)
@@ -247,7 +261,25 @@ def _run(arguments: argparse.Namespace, console: Console) -> int:
             f"{len(executions):,} executions in {seconds:.1f} s from first send to last checkpoint: "
             f"{len(executions) / seconds:,.0f} executions/s, {sent.messages / seconds:,.0f} messages/s"
         )
+        if arguments.report and tables.jobs:
+            console.print(f"The largest job's report is {arguments.report}: open it in a browser.", soft_wrap=True)
+            console.print("For the dashboard: `make start`, then `make publish` in a second terminal.")
         return judge(console, disagreements(tables, executions, expected.names))
+
+
+def _write_report(path: Path, stack: Stack, tables: Tables) -> None:
+    """By the command, as a user would: this package does not know the app's."""
+    largest = max(tables.jobs, key=lambda job: job["taskCount"].value)
+    command = ["report", str(largest["jobId"]), "--account", str(largest["account"]), "--output", str(path)]
+    done = subprocess.run(
+        [sys.executable, "-m", "reader", *command],
+        env={**os.environ, "RollupStorage": stack.storage_connection},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    if done.returncode:
+        raise StackError(f"the report could not be written: {done.stderr.strip()}")
 
 
 def _wait(stack: Stack, messages: int, console: Console) -> None:
@@ -281,19 +313,21 @@ def _chaos(arguments: argparse.Namespace, console: Console) -> int:
 
 
 def _outage(arguments: argparse.Namespace, console: Console) -> int:
-    plan = outage.Plan(seed=arguments.seed, outage=arguments.seconds, rate=arguments.rate)
+    plan = outage.Plan(
+        arguments.seed, arguments.seconds, arguments.times, rate=arguments.rate, records=arguments.records
+    )
     with _logs(arguments.logs) as logs, tempfile.TemporaryDirectory(prefix="devstack-") as folder:
         result = outage.run(plan, Path(folder), logs, _teller(console))
-    table = Table(title="The instance's memory (RSS)", title_justify="left")
+    table = Table(title="The instance's memory (RSS), its most in each third of a phase", title_justify="left")
     table.add_column("phase")
-    for column in ("seconds", "lowest MB", "highest MB"):
+    for column in ("seconds", "MB, first third", "second", "last"):
         table.add_column(column, justify="right")
     for phase in result.phases:
-        table.add_row(phase.name, f"{phase.seconds:.0f}", f"{phase.lowest / 1e6:.1f}", f"{phase.highest / 1e6:.1f}")
+        table.add_row(phase.name, f"{phase.seconds:.0f}", *(f"{size / 1e6:.1f}" for size in phase.thirds()))
     console.print(table)
     console.print(
         f"{result.messages:,} messages at {plan.rate:.0f}/s, {result.executions:,} executions; "
-        f"{result.backlog:,} messages waited as storage came back, "
+        f"up to {result.backlog:,} messages waited as storage came back, "
         f"{result.passed:,} were checkpointed while it was away",
         highlight=False,
     )

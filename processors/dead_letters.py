@@ -6,7 +6,7 @@ overwrites the letter with itself. A letter that was read is replaced or removed
     dead-letters/{hub}/{partition}/{sequenceNumber:020}-{recordIndex:05}.json     one record
     dead-letters/{hub}/{partition}/{sequenceNumber:020}-message.json              the whole message
 
-`python -m processors.dead_letters` lists, shows and replays them.
+`rollups dead-letters` lists, shows and replays them.
 """
 
 import base64

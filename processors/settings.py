@@ -6,7 +6,7 @@ identity-based connection, by the convention of the Functions extensions.
 """
 
 from collections.abc import Callable, Mapping, Set
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
@@ -92,6 +92,13 @@ class Settings(StorageSettings):
         alias="EventHubConnection__fullyQualifiedNamespace",
         description="Instead of EventHubConnection: the namespace's host name, read with the app's identity.",
         examples=["NAMESPACE.servicebus.windows.net"],
+    )
+    api_auth_level: Literal["function", "anonymous"] = Field(
+        "function",
+        alias="ApiAuthLevel",
+        description="Who may read the HTTP API: function, with a function key; anonymous, behind App Service "
+        "Authentication only. Default: function.",
+        examples=["function"],
     )
 
 

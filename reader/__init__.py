@@ -4,6 +4,6 @@
     models     `Job`, `Task`, `Node`: the tables' rows as typed values; their JSON has the columns' names
     queries    `Rollups`: jobs, tasks and nodes, filtered by the server and streamed
 
-Everything else here shows what these three give. Nothing in this package writes a rollup, and `processors` does not
-know it.
+Everything else here shows what these three give, but for two: `backfill` hands archived logs to `processors.ingest`,
+and `purge` deletes old jobs. Nothing in this package writes a rollup itself, and `processors` does not know it.
 """

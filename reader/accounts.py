@@ -10,15 +10,17 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from azure.core.credentials import TokenCredential
 from azure.data.tables import TableServiceClient
-from azure.storage.blob import BlobServiceClient
 
 from processors import limits
 from processors.errors import SettingsError
 from processors.settings import StorageSettings, load_storage, names_storage
+
+if TYPE_CHECKING:  # it takes longer to import than all the rest together, and most of what reads tables needs none
+    from azure.storage.blob import BlobServiceClient
 
 LOCAL_SETTINGS = Path("local.settings.json")
 
@@ -73,34 +75,50 @@ class Account:
     """Clients of one storage account, for reading it."""
 
     tables: TableServiceClient
-    blobs: BlobServiceClient
+    blobs: "BlobServiceClient"
+
+
+_OPTIONS: dict[str, Any] = {
+    "retry_total": 2,
+    "retry_backoff_factor": 0.2,
+    "connection_timeout": limits.REQUEST_SECONDS,
+    "read_timeout": limits.REQUEST_SECONDS,
+}
+
+
+@contextmanager
+def table_service(settings: StorageSettings) -> Iterator[TableServiceClient]:
+    """The account's tables, closed at the end. Raises SettingsError for a connection string that is none."""
+    with _usable():
+        if (connection := settings.storage_connection) is not None:
+            opened = TableServiceClient.from_connection_string(connection, **_OPTIONS)
+        else:
+            opened = TableServiceClient(str(settings.rollup_table_uri), credential=_credential(settings), **_OPTIONS)
+    with opened:
+        yield opened
 
 
 @contextmanager
 def account(settings: StorageSettings) -> Iterator[Account]:
     """The account's clients, closed at the end. Raises SettingsError for a connection string that is none."""
-    options: dict[str, Any] = {
-        "retry_total": 2,
-        "retry_backoff_factor": 0.2,
-        "connection_timeout": limits.REQUEST_SECONDS,
-        "read_timeout": limits.REQUEST_SECONDS,
-    }
+    from azure.storage.blob import BlobServiceClient
+
+    with table_service(settings) as tables:
+        with _usable():
+            if (connection := settings.storage_connection) is not None:
+                blobs = BlobServiceClient.from_connection_string(connection, **_OPTIONS)
+            else:
+                blobs = BlobServiceClient(str(settings.rollup_blob_uri), credential=_credential(settings), **_OPTIONS)
+        with blobs:
+            yield Account(tables, blobs)
+
+
+@contextmanager
+def _usable() -> Iterator[None]:
     try:
-        if (connection := settings.storage_connection) is not None:
-            opened = Account(
-                TableServiceClient.from_connection_string(connection, **options),
-                BlobServiceClient.from_connection_string(connection, **options),
-            )
-        else:
-            credential = _credential(settings)
-            opened = Account(
-                TableServiceClient(str(settings.rollup_table_uri), credential=credential, **options),
-                BlobServiceClient(str(settings.rollup_blob_uri), credential=credential, **options),
-            )
+        yield
     except ValueError as error:
         raise SettingsError(f"the connection string is not usable: {error}; copy it again from the account") from error
-    with opened.tables, opened.blobs:
-        yield opened
 
 
 def _credential(settings: StorageSettings) -> TokenCredential:

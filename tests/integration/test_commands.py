@@ -1,4 +1,4 @@
-"""`python -m devstack start | publish | run`, as a user types them."""
+"""`python -m devstack start | publish | run | chaos | outage`, as a user types them."""
 
 import http.client
 import json
@@ -7,6 +7,7 @@ import socket
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -16,7 +17,8 @@ from urllib.parse import urlsplit
 import pytest
 from rich.console import Console
 
-from devstack.cli import judge
+from devstack import chaos, outage
+from devstack.cli import judge, main
 from devstack.stack import APP
 from devstack.verdict import Tables, disagreements
 from devstack.workload import Execution
@@ -50,11 +52,12 @@ def started(ready: Path, arguments: Sequence[str]) -> Iterator[dict[str, str]]:
         while not ready.exists():
             assert process.poll() is None
             time.sleep(0.1)
-        yield json.loads(ready.read_text())
+        yield (addresses := json.loads(ready.read_text()))
         process.send_signal(signal.SIGTERM)
         output, _ = process.communicate(timeout=60)
         assert process.returncode == 0
         assert "Ready. Ctrl-C stops." in output
+        assert (f"{addresses['httpUrl']}/api/dashboard" in output) is bool(addresses["httpUrl"])
     finally:
         process.kill()
         process.wait()
@@ -87,6 +90,73 @@ def test_run_shows_the_jobs_and_ends_with_0() -> None:
     assert "JobRollups: " in ran.stdout
     assert "200 tasks, " in ran.stdout
     assert "Tables and dead letters equal what was published." in ran.stdout
+
+
+@pytest.mark.parametrize("command", ["start", "publish", "run", "chaos", "outage"])
+def test_help_says_what_each_option_is_by_default(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, "--help"])
+    assert ended.value.code == 0
+    assert "default: " in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("command", "option", "value"),
+    [
+        ("chaos", "--instances", "0"),
+        ("chaos", "--pause", "0"),
+        ("chaos", "--tasks", "-1"),
+        ("outage", "--seconds", "3601"),
+        ("outage", "--seconds", "soon"),
+        ("outage", "--rate", "0"),
+        ("outage", "--times", "0"),
+        ("outage", "--records", "0"),
+        ("outage", "--tasks", "1"),
+    ],
+)
+def test_an_option_that_makes_no_sense_is_named(
+    command: str, option: str, value: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        main([command, option, value])
+    assert ended.value.code == 2
+    assert option in capsys.readouterr().err.splitlines()[-1]
+
+
+@pytest.mark.parametrize(("passed", "differences", "status"), [(0, [], 0), (3, [], 1), (0, ["JobRollups j: …"], 1)])
+def test_an_outage_is_told_and_its_status_says_whether_all_was_held_and_counted(
+    passed: int,
+    differences: list[str],
+    status: int,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def measured(plan: outage.Plan, *_: object) -> outage.Result:
+        assert plan == outage.Plan(seed=4, outage=5.0, times=2, rate=7, records=3)
+        away = outage.Phase("storage is away", 5.0, [100_000_000, 101_000_000, 102_000_000])
+        return outage.Result([away], 90, 80, backlog=35, passed=passed, differences=differences)
+
+    monkeypatch.setattr(outage, "run", measured)
+    assert main(["outage", "--seed", "4", "--seconds", "5", "--times", "2", "--rate", "7", "--records", "3"]) == status
+    told = capsys.readouterr().out
+    assert "up to 35 messages waited as storage came back" in told
+    assert f"{passed} were checkpointed while it was away" in told
+    assert all(line in told for line in differences)
+
+
+@pytest.mark.parametrize(("differences", "status"), [([], 0), (["JobRollups j: …"], 1)])
+def test_chaos_tells_every_fault_and_its_status_says_whether_the_tables_are_equal(
+    differences: list[str], status: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def happened(plan: chaos.Plan, *_: object) -> chaos.Result:
+        assert plan == chaos.Plan(seed=4, tasks=9, instances=2, pause=0.5)
+        return chaos.Result(plan, Counter({chaos.Fault.KILL: 3}), executions=8, differences=differences)
+
+    monkeypatch.setattr(chaos, "run", happened)
+    assert main(["chaos", "--seed", "4", "--tasks", "9", "--instances", "2", "--pause", "0.5"]) == status
+    told = capsys.readouterr().out
+    assert all(fault in told for fault in chaos.Fault)
+    assert "8 executions of 9 tasks" in told
 
 
 def test_run_ends_with_1_where_the_tables_differ(capsys: pytest.CaptureFixture[str]) -> None:

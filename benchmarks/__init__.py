@@ -1,0 +1,1 @@
+"""How fast things are, beside what is asked of them. Plain scripts: `python -m benchmarks.NAME`."""

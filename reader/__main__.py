@@ -1,0 +1,5 @@
+"""`python -m reader` is `rollups`."""
+
+from reader.cli import main
+
+main()
