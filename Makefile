@@ -37,7 +37,7 @@ outage: $(READY) ## Storage away for 3 minutes under a steady stream: what is he
 	@$(PYTHON) -m devstack outage $(ARGS)
 
 test: $(READY) ## All tests
-	@$(PYTHON) -m pytest $(ARGS)
+	@$(PYTHON) -m pytest -n 2 --dist loadscope $(ARGS)
 
 fuzz: $(READY) ## RUNS inputs, by default a million, into the decoder, guided by coverage (Linux on x86-64)
 	@$(PYTHON) -m tests.fuzz -runs=$(or $(RUNS),1000000) -print_final_stats=1 $(ARGS)
