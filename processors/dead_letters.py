@@ -14,12 +14,10 @@ import json
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Literal, NamedTuple, Protocol, Self
+from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple, Protocol, Self
 
 from azure.core import MatchConditions
 from azure.core.exceptions import ResourceModifiedError, ResourceNotFoundError
-from azure.storage.blob import ContentSettings
-from azure.storage.blob.aio import BlobServiceClient, ContainerClient
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic.alias_generators import to_camel
 
@@ -27,9 +25,12 @@ from processors.attempts import Attempts
 from processors.azure_errors import storage_errors
 from processors.errors import StorageUnavailable, UnreadableLetter
 
+if TYPE_CHECKING:  # it takes longer to import than all the rest together, and most invocations have no dead letter
+    from azure.storage.blob import ContentSettings
+    from azure.storage.blob.aio import BlobServiceClient, ContainerClient
+
 CONTAINER = "dead-letters"
 ROLE = "Storage Blob Data Contributor"
-_JSON = ContentSettings(content_type="application/json")
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,16 +135,17 @@ class AzureDeadLetters:
     Every method may raise StorageUnavailable, after bounded retries.
     """
 
-    def __init__(self, service: BlobServiceClient, attempts: Attempts) -> None:
+    def __init__(self, service: "Callable[[], BlobServiceClient]", attempts: Attempts) -> None:
+        """`service` makes the client when the first letter needs it."""
         self._service = service
         self._attempts = attempts
 
     async def put(self, letter: DeadLetter) -> None:
         """Write the letter's blob."""
 
-        async def write(container: ContainerClient) -> None:
+        async def write(container: "ContainerClient") -> None:
             try:
-                await container.upload_blob(letter.name, letter.content(), overwrite=True, content_settings=_JSON)
+                await container.upload_blob(letter.name, letter.content(), overwrite=True, content_settings=_json())
             except ResourceNotFoundError as error:
                 if not await container.exists():
                     await container.create_container()
@@ -154,7 +156,7 @@ class AzureDeadLetters:
     async def names(self, prefix: str = "") -> list[str]:
         """The names of all letters that begin so, in their order."""
 
-        async def read(container: ContainerClient) -> list[str]:
+        async def read(container: "ContainerClient") -> list[str]:
             try:
                 return [name async for name in container.list_blob_names(name_starts_with=prefix)]
             except ResourceNotFoundError:
@@ -165,7 +167,7 @@ class AzureDeadLetters:
     async def get(self, name: str) -> StoredLetter | None:
         """The letter's blob, None where there is none."""
 
-        async def read(container: ContainerClient) -> StoredLetter | None:
+        async def read(container: "ContainerClient") -> StoredLetter | None:
             try:
                 blob = await container.download_blob(name)
                 return StoredLetter(await blob.readall(), blob.properties.etag)
@@ -177,13 +179,13 @@ class AzureDeadLetters:
     async def replace(self, letter: DeadLetter, etag: str) -> bool:
         """Write the letter over the one that was read with this ETag; False where that has changed or gone."""
 
-        async def write(container: ContainerClient) -> bool:
+        async def write(container: "ContainerClient") -> bool:
             try:
                 await container.upload_blob(
                     letter.name,
                     letter.content(),
                     overwrite=True,
-                    content_settings=_JSON,
+                    content_settings=_json(),
                     etag=etag,
                     match_condition=MatchConditions.IfNotModified,
                 )
@@ -196,7 +198,7 @@ class AzureDeadLetters:
     async def remove(self, name: str, etag: str) -> bool:
         """Delete the letter that was read with this ETag; False where it has changed. One that is gone is removed."""
 
-        async def delete(container: ContainerClient) -> bool:
+        async def delete(container: "ContainerClient") -> bool:
             try:
                 await container.delete_blob(name, etag=etag, match_condition=MatchConditions.IfNotModified)
             except ResourceModifiedError:
@@ -207,9 +209,15 @@ class AzureDeadLetters:
 
         return await self._request(f"deleting dead letter {name}", delete)
 
-    async def _request[T](self, what: str, work: Callable[[ContainerClient], Awaitable[T]]) -> T:
+    async def _request[T](self, what: str, work: "Callable[[ContainerClient], Awaitable[T]]") -> T:
         async def request() -> T:
             with storage_errors(what, ROLE):
-                return await work(self._service.get_container_client(CONTAINER))
+                return await work(self._service().get_container_client(CONTAINER))
 
         return await self._attempts.of(request)
+
+
+def _json() -> "ContentSettings":
+    from azure.storage.blob import ContentSettings
+
+    return ContentSettings(content_type="application/json")

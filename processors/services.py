@@ -9,13 +9,12 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.request import getproxies
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
-from azure.storage.blob.aio import BlobServiceClient
 
 from processors import limits
 from processors.attempts import Attempts
@@ -23,6 +22,9 @@ from processors.dead_letters import AzureDeadLetters
 from processors.settings import StorageSettings
 from processors.tables import AzureTables, TableAccount, table_account
 from processors.write import Recent
+
+if TYPE_CHECKING:
+    from azure.storage.blob.aio import BlobServiceClient
 
 SDK_REQUEST_LOG = "azure.core.pipeline.policies.http_logging_policy"
 
@@ -69,7 +71,7 @@ class Services:
         attempts = Attempts()
         return AzureStorage(
             AzureTables(self.table_account, attempts),
-            AzureDeadLetters(self.blob_service, attempts),
+            AzureDeadLetters(lambda: self.blob_service, attempts),
             attempts,
             self._recent,
         )
@@ -78,7 +80,8 @@ class Services:
         """Close the connections. A function app never does: its process ends with them."""
         await self.table_account.pipeline.__aexit__()
         await self.table_service.close()
-        await self.blob_service.close()
+        if "blob_service" in vars(self):
+            await self.blob_service.close()
         if self.settings.storage_connection is None:
             await self._credential.close()
 
@@ -94,7 +97,9 @@ class Services:
         return table_account(self.table_service, credential, _options()["transport"])
 
     @cached_property
-    def blob_service(self) -> BlobServiceClient:
+    def blob_service(self) -> "BlobServiceClient":
+        from azure.storage.blob.aio import BlobServiceClient  # when it is needed: see dead_letters
+
         if (connection := self.settings.storage_connection) is not None:
             return BlobServiceClient.from_connection_string(connection, **_options())
         return BlobServiceClient(str(self.settings.rollup_blob_uri), credential=self._credential, **_options())

@@ -7,19 +7,14 @@ The requests are ours, because Microsoft's SDK spends most of an instance's CPU 
 through azure-core's pipeline, with its transport and its authentication. What is not hot is left to the SDK.
 """
 
-import hmac
-from base64 import b64decode, b64encode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from email.utils import formatdate
 from secrets import token_hex
-from typing import Any, NoReturn, cast
-from urllib.parse import quote, urlsplit
+from typing import Any, NoReturn
 
-from azure.core.credentials import AzureNamedKeyCredential, AzureSasCredential
 from azure.core.credentials_async import AsyncTokenCredential
-from azure.core.pipeline import AsyncPipeline, PipelineRequest
-from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AzureSasCredentialPolicy, SansIOHTTPPolicy
+from azure.core.pipeline import AsyncPipeline
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
 from azure.core.pipeline.transport import AsyncHttpTransport
 from azure.core.rest import AsyncHttpResponse, HttpRequest
 from azure.data.tables import TableErrorCode
@@ -30,9 +25,9 @@ from processors.azure_errors import storage_errors, unavailable
 from processors.columns import StoredRow
 from processors.errors import Conflict, RowRefused, StorageUnavailable
 from processors.plan import Insert, Operation, Replace
+from processors.table_http import HEADERS, SCOPE, endpoint, key_or_signature, next_page, page_query, query_path, text
 from processors.table_wire import (
     ROWS,
-    VERSION,
     Refused,
     read_row,
     read_rows,
@@ -45,13 +40,10 @@ from processors.table_wire import (
 
 ROLE = "Storage Table Data Contributor"
 
-_SCOPE = "https://storage.azure.com/.default"
-"""Azure Storage's audience for tokens, in every cloud."""
 _CONFLICTS = frozenset({404, 409, 412})
 """The row is gone, is there already, or has another ETag."""
 _REFUSALS = frozenset({400, 413})
 _MISSING_TABLE = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.TABLE_BEING_DELETED})
-_HEADERS = {"Accept": ROWS, "x-ms-version": VERSION, "DataServiceVersion": "3.0", "MaxDataServiceVersion": "3.0;NetFx"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,38 +60,8 @@ def table_account(
     service: TableServiceClient, credential: AsyncTokenCredential | None, transport: AsyncHttpTransport[Any, Any]
 ) -> TableAccount:
     """The account of `service`, whose own key or signature counts where `credential` is None."""
-    split = urlsplit(service.url)
-    endpoint = f"{split.scheme}://{split.netloc}{split.path}".rstrip("/")
-    signature = AzureSasCredential(split.query) if split.query else None
-    policy = _authentication(credential or signature or service.credential)
-    return TableAccount(service, endpoint, AsyncPipeline(transport, [policy]))
-
-
-def _authentication(credential: object) -> Any:
-    """The policy that puts a credential into requests."""
-    match credential:
-        case AzureNamedKeyCredential():
-            return _SharedKey(credential)
-        case AzureSasCredential():
-            return AzureSasCredentialPolicy(credential)
-        case _:
-            return AsyncBearerTokenCredentialPolicy(cast(AsyncTokenCredential, credential), _SCOPE)
-
-
-class _SharedKey(SansIOHTTPPolicy[HttpRequest, AsyncHttpResponse]):
-    """Signs requests with the account's key ("Authorize with Shared Key": Shared Key Lite for the Table service)."""
-
-    def __init__(self, credential: AzureNamedKeyCredential) -> None:
-        self._credential = credential
-
-    def on_request(self, request: PipelineRequest[HttpRequest]) -> None:
-        http = request.http_request
-        name, key = self._credential.named_key
-        date = formatdate(usegmt=True)
-        signed = f"{date}\n/{name}{urlsplit(http.url).path}".encode()
-        signature = b64encode(hmac.digest(b64decode(key), signed, "sha256")).decode()
-        http.headers["x-ms-date"] = date
-        http.headers["Authorization"] = f"SharedKeyLite {name}:{signature}"
+    policy = AsyncBearerTokenCredentialPolicy(credential, SCOPE) if credential else key_or_signature(service)
+    return TableAccount(service, endpoint(service), AsyncPipeline(transport, [policy] if policy else []))
 
 
 class AzureTables:
@@ -128,20 +90,20 @@ class AzureTables:
     ) -> list[StoredRow]:
         """The partition's rows with first <= RowKey < end, at most `limit`. Raises StorageUnavailable."""
         what = f"reading {table} {partition_key}"
-        where = f"PartitionKey eq {_text(partition_key)} and RowKey ge {_text(first)} and RowKey lt {_text(end)}"
-        path = f"{table}()?$filter={quote(where, safe="'=:")}" + ("" if limit is None else f"&$top={limit}")
+        where = f"PartitionKey eq {text(partition_key)} and RowKey ge {text(first)} and RowKey lt {text(end)}"
+        path = query_path(table, where, top=limit)
 
         async def request() -> list[StoredRow]:
             rows: list[StoredRow] = []
-            page = ""
+            page: Mapping[str, str] = {}
             while True:
                 with storage_errors(what, ROLE):
-                    answer = await self._send("GET", path + page)
+                    answer = await self._send("GET", path + page_query(page))
                     if answer.status_code == 404:
                         return []  # the table comes with its first row
                     _check(answer, what)
                     rows += read_rows(answer.content)
-                page = _next_page(answer.headers)
+                page = next_page(answer.headers)
                 if not page or (limit is not None and len(rows) >= limit):
                     return rows
 
@@ -189,7 +151,7 @@ class AzureTables:
     async def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
     ) -> AsyncHttpResponse:
-        all_headers = {**_HEADERS, **(headers or {})}
+        all_headers = {**HEADERS, "Accept": ROWS, **(headers or {})}
         if body is not None:
             all_headers.setdefault("Content-Type", "application/json")
         request = HttpRequest(method, f"{self._account.endpoint}/{path}", headers=all_headers, content=body)
@@ -214,14 +176,3 @@ def _check(answer: AsyncHttpResponse, what: str) -> None:
     """Raise StorageUnavailable for an answer that is no success."""
     if answer.status_code != 200:
         raise unavailable(what, ROLE, answer.status_code, refusal(answer.status_code, answer.content).reason)
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _next_page(headers: Mapping[str, str]) -> str:
-    """What the next page is asked for with; "" after the last."""
-    names = ("NextPartitionKey", "NextRowKey")
-    found = {name: headers.get(f"x-ms-continuation-{name}") for name in names}
-    return "".join(f"&{name}={quote(value, safe='')}" for name, value in found.items() if value)

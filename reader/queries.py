@@ -2,30 +2,24 @@
 
 The rule: a job of a million tasks is never in memory as a whole, and no query asks for a column that it does not need.
 Table Storage knows no order but its keys': what is sorted by anything else is sorted by whoever asks.
-
-Rows are asked for without OData's type annotations, which are most of a row's bytes: the columns' types are known.
 """
 
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import TableEntity, TableErrorCode, TableServiceClient
+from azure.data.tables import TableServiceClient
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from processors.azure_errors import storage_errors
 from processors.columns import JOB_COLUMNS, JOBS, TASK_COLUMNS, TASKS
 from processors.errors import AmbiguousJob, BadRequest, NotFound, UnreadableRow
 from processors.events import key
 from processors.rollups import JobKey
+from processors.table_http import CONTINUATION, text
 from reader.models import Job, Node, Task
-
-ROLE = "Storage Table Data Reader"
+from reader.table_requests import JsonRow, TableRequests
 
 JOB_LIST_COLUMNS = (
     "account",
@@ -51,7 +45,6 @@ JOB_LIST_COLUMNS = (
 PAGE = 1000
 """Rows an answer, at most. Table service: 1,000."""
 
-_NO_ANNOTATIONS = {"Accept": "application/json;odata=nometadata"}
 _LAST = "~"
 """Sorts after every character of a task's or job's key."""
 
@@ -71,10 +64,10 @@ class JobFilter(BaseModel):
         """As the server's filter. Times without an offset are UTC."""
         conditions = []
         if self.account is not None:
-            conditions.append(f"PartitionKey eq {_text(key(self.account))}")
+            conditions.append(f"PartitionKey eq {text(key(self.account))}")
         if self.prefix:
             start = key(self.prefix)
-            conditions.append(f"RowKey ge {_text(start)} and RowKey lt {_text(start + _LAST)}")
+            conditions.append(f"RowKey ge {text(start)} and RowKey lt {text(start + _LAST)}")
         if self.since is not None:
             conditions.append(f"lastEndTime ge {_time(self.since)}")
         if self.until is not None:
@@ -104,19 +97,19 @@ class TaskFilter(BaseModel):
 
     def odata(self, job: JobKey) -> str:
         """As the server's filter on the job's partition, its partial sums left out."""
-        conditions = [f"PartitionKey eq {_text(job.partition)}"]
+        conditions = [f"PartitionKey eq {text(job.partition)}"]
         if self.prefix:
             start = key(self.prefix)
-            conditions.append(f"RowKey ge {_text(start)} and RowKey lt {_text(start + _LAST)}")
+            conditions.append(f"RowKey ge {text(start)} and RowKey lt {text(start + _LAST)}")
         else:
-            conditions.append(f"RowKey lt {_text(_LAST)}")
+            conditions.append(f"RowKey lt {text(_LAST)}")
         if self.failed is not None:
             conditions.append(f"succeeded eq {str(not self.failed).lower()}")
         for column, wanted in (("retryCount", self.retried), ("requeueCount", self.requeued)):
             if wanted is not None:
                 conditions.append(f"{column} {'gt' if wanted else 'eq'} 0")
         texts = {"poolId": self.pool, "nodeId": self.node, "failureCode": self.failure_code}
-        conditions += [f"{column} eq {_text(text)}" for column, text in texts.items() if text is not None]
+        conditions += [f"{column} eq {text(wanted)}" for column, wanted in texts.items() if wanted is not None]
         if self.exit_code is not None:
             conditions.append(f"exitCode eq {self.exit_code}")
         if self.min_duration is not None:
@@ -142,11 +135,11 @@ class TaskPage(NamedTuple):
     """What the next page is asked for with; None at the end. A page may be empty and yet have a next one."""
 
 
-@dataclass(frozen=True, slots=True)
 class Rollups:
     """The tables of one account. Every method may raise StorageUnavailable, and UnreadableRow for a row not ours."""
 
-    service: TableServiceClient
+    def __init__(self, service: TableServiceClient) -> None:
+        self._requests = TableRequests(service)
 
     def jobs(self, where: JobFilter = ALL_JOBS, columns: Sequence[str] | None = JOB_LIST_COLUMNS) -> Iterator[Job]:
         """Jobs by account and id, with these columns and their keys; with None, all columns."""
@@ -156,10 +149,10 @@ class Rollups:
     def job(self, job_id: str, account: str | None = None) -> Job:
         """One job, its ids in any case. Raises NotFound, and AmbiguousJob where several accounts have one so called."""
         if account is not None:
-            row = self._get(JOBS, key(account), key(job_id))
+            row = self._requests.row(JOBS, key(account), key(job_id))
             found = [] if row is None else [row]
         else:
-            found = list(self._rows(JOBS, f"RowKey eq {_text(key(job_id))}", None))
+            found = list(self._rows(JOBS, f"RowKey eq {text(key(job_id))}", None))
         if not found:
             where = "" if account is None else f" in account {account}"
             raise NotFound(f"there is no job {job_id}{where}")
@@ -183,17 +176,18 @@ class Rollups:
         """At most `limit` (1 to PAGE) of what `tasks` gives, from a continuation on. Raises BadRequest."""
         if not 1 <= limit <= PAGE:
             raise BadRequest(f"limit is {limit}; it may be 1 to {PAGE:,}")
-        with _reading(TASKS):
-            pages = self._query(TASKS, where.odata(job), _selection(columns, TASK_COLUMNS), limit).by_page(
-                _decode_continuation(continuation, job)
-            )
-            tasks = [_read(Task, row) for row in next(pages, ())]
-            return TaskPage(tasks, _encode_continuation(pages.continuation_token))
-        return TaskPage([], None)
+        page = self._requests.page(
+            TASKS,
+            where.odata(job),
+            _selection(columns, TASK_COLUMNS),
+            limit,
+            _decode_continuation(continuation, job),
+        )
+        return TaskPage([_read(Task, row) for row in page.rows], _encode_continuation(page.following))
 
     def task(self, job: JobKey, task_id: str) -> Task:
         """One task, its id in any case. Raises NotFound."""
-        row = self._get(TASKS, job.partition, key(task_id))
+        row = self._requests.row(TASKS, job.partition, key(task_id))
         if row is None:
             raise NotFound(f"there is no task {task_id} in job {job.job} of account {job.account}")
         return _read(Task, row)
@@ -202,19 +196,12 @@ class Rollups:
         """What each node did for a job, by pool and node; tasks that never ran have no node and are left out."""
         return nodes_of(self.tasks(job, columns=NODE_COLUMNS))
 
-    def _query(self, table: str, filter_: str, columns: Sequence[str] | None, limit: int | None = None) -> Any:
-        return self.service.get_table_client(table).query_entities(
-            filter_, select=None if columns is None else list(columns), results_per_page=limit, headers=_NO_ANNOTATIONS
-        )
-
-    def _rows(self, table: str, filter_: str, columns: Sequence[str] | None) -> Iterator[TableEntity]:
-        with _reading(table):
-            yield from self._query(table, filter_, columns)
-
-    def _get(self, table: str, partition_key: str, row_key: str) -> TableEntity | None:
-        with _reading(table):
-            return self.service.get_table_client(table).get_entity(partition_key, row_key, headers=_NO_ANNOTATIONS)
-        return None
+    def _rows(self, table: str, filter_: str, columns: Sequence[str] | None) -> Iterator[JsonRow]:
+        following: Mapping[str, str] | None = None
+        while following is None or following:
+            page = self._requests.page(table, filter_, columns, continuation=following)
+            yield from page.rows
+            following = page.following
 
 
 NODE_COLUMNS = ("poolId", "nodeId", "succeeded", "retryCount", "durationSeconds", "startTime", "endTime")
@@ -259,23 +246,9 @@ def job_key(job: Job) -> JobKey:
 # --- rows ------------------------------------------------------------------------------------------------------------
 
 
-@contextmanager
-def _reading(table: str) -> Iterator[None]:
-    """The SDK's errors as ours; a row or table that is not there ends the block in silence."""
-    with storage_errors(f"reading {table}", ROLE):
-        try:
-            yield
-        except ResourceNotFoundError as error:
-            if getattr(error, "error_code", None) not in _MISSING:
-                raise
-
-
-_MISSING = frozenset({TableErrorCode.TABLE_NOT_FOUND, TableErrorCode.RESOURCE_NOT_FOUND, None})
-
-
-def _read[M: (Job, Task)](model: type[M], row: TableEntity) -> M:
+def _read[M: (Job, Task)](model: type[M], row: JsonRow) -> M:
     try:
-        return model.model_validate({**row, "Timestamp": row.metadata["timestamp"]})
+        return model.model_validate(row)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         where = f"{row.get('PartitionKey')!r} / {row.get('RowKey')!r}"
@@ -292,10 +265,10 @@ def _selection(columns: Sequence[str] | None, known: Mapping[str, Any]) -> list[
     return list(dict.fromkeys(["PartitionKey", "RowKey", "Timestamp", *columns]))
 
 
-def _encode_continuation(token: Mapping[str, str] | None) -> str | None:
-    if not token:
+def _encode_continuation(following: Mapping[str, str]) -> str | None:
+    if not following:
         return None
-    return base64.urlsafe_b64encode(json.dumps([token["PartitionKey"], token["RowKey"]]).encode()).decode()
+    return base64.urlsafe_b64encode(json.dumps([following.get(name) for name in CONTINUATION]).encode()).decode()
 
 
 def _decode_continuation(continuation: str | None, job: JobKey) -> dict[str, str] | None:
@@ -303,16 +276,12 @@ def _decode_continuation(continuation: str | None, job: JobKey) -> dict[str, str
         return None
     try:
         partition, row = json.loads(base64.urlsafe_b64decode(continuation))
-        return {"PartitionKey": partition + "", "RowKey": row + ""}
+        return {name: value + "" for name, value in zip(CONTINUATION, (partition, row), strict=True) if value}
     except (ValueError, TypeError) as error:
         raise BadRequest(f"the continuation is none of job {job.job}; ask for the first page again") from error
 
 
 # --- the server's filters --------------------------------------------------------------------------------------------
-
-
-def _text(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
 
 
 def _time(time: datetime) -> str:

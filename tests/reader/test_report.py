@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from processors.errors import SettingsError, StorageUnavailable
 from reader import report
+from reader.accounts import Account
 from reader.models import Job, Node, Task
 from reader.outliers import STRAGGLER, failing_nodes
 from reader.queries import Rollups, job_key
@@ -84,7 +85,7 @@ def test_data_never_end_their_element(value: Any) -> None:
     assert json.loads(written) == value
 
 
-def test_a_report_that_fails_leaves_what_was_there(rollups: Rollups, tmp_path: Path) -> None:
+def test_a_report_that_fails_leaves_what_was_there(filled: Account, rollups: Rollups, tmp_path: Path) -> None:
     path = tmp_path / "report.html"
     path.write_text("before")
 
@@ -94,7 +95,7 @@ def test_a_report_that_fails_leaves_what_was_there(rollups: Rollups, tmp_path: P
             raise StorageUnavailable("gone")
 
     with pytest.raises(StorageUnavailable):
-        write_report(Broken(rollups.service), rollups.job("nightly-42"), path, NOW)
+        write_report(Broken(filled.tables), rollups.job("nightly-42"), path, NOW)
     assert [file.name for file in tmp_path.iterdir()] == ["report.html"]
     assert path.read_text() == "before"
 

@@ -65,7 +65,7 @@ class Real:
             tables = AzureTables(services.table_account, attempts)
             try:
                 return await work(
-                    AzureStorage(tables, AzureDeadLetters(services.blob_service, attempts), attempts, Recent())
+                    AzureStorage(tables, AzureDeadLetters(lambda: services.blob_service, attempts), attempts, Recent())
                 )
             finally:
                 await services.close()
