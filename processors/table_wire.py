@@ -22,6 +22,8 @@ VERSION = "2019-02-02"
 """x-ms-version: the newest that the Table service has."""
 ROWS = "application/json;odata=minimalmetadata"
 """What answers are accepted as: with each row's ETag, and the type of every property that JSON cannot tell."""
+ROWS_ALONE = "application/json;odata=nometadata"
+"""Without them."""
 
 _NO_ECHO = b"Prefer: return-no-content\r\n"
 """Else the service sends every inserted row back."""
@@ -148,12 +150,12 @@ def refusal(status: int, body: bytes) -> Refused:
 
 def read_row(body: bytes) -> StoredRow:
     """The row in an answer. Raises ValueError, KeyError, TypeError for one that is none."""
-    return _stored(from_json(body))
+    return stored_row(from_json(body))
 
 
 def read_rows(body: bytes) -> list[StoredRow]:
     """The rows in a query's answer. Raises ValueError, KeyError, TypeError for one that is none."""
-    return [_stored(entity) for entity in from_json(body)["value"]]
+    return [stored_row(entity) for entity in from_json(body)["value"]]
 
 
 _READERS: Mapping[str, Callable[[Any], Value]] = {
@@ -165,7 +167,8 @@ _READERS: Mapping[str, Callable[[Any], Value]] = {
 _SUFFIX = "@odata.type"
 
 
-def _stored(entity: Mapping[str, Any]) -> StoredRow:
+def stored_row(entity: Mapping[str, Any]) -> StoredRow:
+    """The row that a JSON object tells, without its Timestamp. Raises ValueError, KeyError, TypeError."""
     row: dict[str, Value] = {}
     for name, value in entity.items():
         if name.endswith(_SUFFIX) or name.startswith("odata.") or name == "Timestamp":

@@ -3,16 +3,17 @@
 The rule: a table that is not there has no rows. Every function may raise StorageUnavailable.
 """
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
+from functools import lru_cache
 from typing import NamedTuple
 
-from azure.core.exceptions import ResourceNotFoundError
-from azure.data.tables import EntityProperty, TableEntity, TableServiceClient
+from azure.data.tables import TableServiceClient
 
-from processors.azure_errors import storage_errors
 from processors.columns import Row
+from processors.table_http import text
+from processors.table_wire import stored_row as read_row
+from reader.table_requests import JsonRow, TableRequests
 
 ROLE = "Storage Table Data Contributor"
 
@@ -28,9 +29,8 @@ class Stored(NamedTuple):
 
 def stored_row(service: TableServiceClient, table: str, partition_key: str, row_key: str) -> Stored | None:
     """One row with all its columns, None where there is none."""
-    with _reading(table):
-        return _stored(service.get_table_client(table).get_entity(partition_key, row_key))
-    return None
+    row = _requests(service).row(table, partition_key, row_key)
+    return None if row is None else _stored(row)
 
 
 def stored_rows(
@@ -42,27 +42,20 @@ def stored_rows(
     columns: Sequence[str] | None = None,
 ) -> Iterator[Stored]:
     """The partition's rows with first <= RowKey < end, in their order, with these columns; with None, all."""
-    with _reading(table):
-        found = service.get_table_client(table).query_entities(
-            "PartitionKey eq @partition and RowKey ge @first and RowKey lt @end",
-            parameters={"partition": partition_key, "first": first, "end": end},
-            select=None if columns is None else list(columns),
-        )
-        for entity in found:
-            yield _stored(entity)
+    where = f"PartitionKey eq {text(partition_key)} and RowKey ge {text(first)} and RowKey lt {text(end)}"
+    following: Mapping[str, str] | None = None
+    while following is None or following:
+        page = _requests(service).page(table, where, columns, continuation=following)
+        yield from map(_stored, page.rows)
+        following = page.following
 
 
-@contextmanager
-def _reading(table: str) -> Iterator[None]:
-    with storage_errors(f"reading {table}", ROLE):
-        try:
-            yield
-        except ResourceNotFoundError:
-            return
+@lru_cache(maxsize=4)  # for its connections
+def _requests(service: TableServiceClient) -> TableRequests:
+    return TableRequests(service, annotated=True)
 
 
-def _stored(entity: TableEntity) -> Stored:
-    etag, written = entity.metadata["etag"], entity.metadata["timestamp"]
-    assert etag is not None  # the service gives every entity one
-    row = {name: value.value if isinstance(value, EntityProperty) else value for name, value in entity.items()}
-    return Stored(row, etag, written)
+def _stored(row: JsonRow) -> Stored:
+    stored = read_row(row)
+    written = row.get("Timestamp")
+    return Stored(stored.row, stored.etag, None if written is None else datetime.fromisoformat(written))

@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from azure.data.tables import EdmType, EntityProperty, TableServiceClient, UpdateMode
 
+import reader.verify
 from devstack.azurite import Azurite
 from processors.columns import JOB_COLUMNS, JOBS, TASKS
 from processors.errors import NotFound
@@ -14,6 +15,7 @@ from processors.limits import EXECUTIONS_LISTED
 from processors.rollups import JobKey
 from reader.accounts import Account
 from reader.queries import Rollups, job_key
+from reader.rows import Stored, stored_rows
 from reader.verify import Source, Verdict, verify
 from tests.core.examples import an_execution
 from tests.reader.filled import fill
@@ -238,21 +240,20 @@ def test_a_job_that_is_published_meanwhile_is_read_again(service: TableServiceCl
             assert len(waited) == 1
 
 
-def test_a_job_that_changes_at_every_reading_is_not_settled(service: TableServiceClient) -> None:
+def test_a_job_that_changes_at_every_reading_is_not_settled(
+    service: TableServiceClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And one that stays wrong is, at the last."""
 
-    class Restless:
-        """The service, which writes the published row whenever the tasks are read."""
+    def rows_of_a_restless_job(*which: Any) -> Iterator[Stored]:
+        with Corruption(service, JOBS, *SINGLE) as change:
+            change(failedTasks=EntityProperty(0, EdmType.INT64))
+        return stored_rows(*which)
 
-        def get_table_client(self, table: str) -> Any:
-            if table == TASKS:
-                with Corruption(service, JOBS, *SINGLE) as change:
-                    change(failedTasks=EntityProperty(0, EdmType.INT64))
-            return service.get_table_client(table)
-
-    with Corruption(service, JOBS, *SINGLE) as change:
+    with Corruption(service, JOBS, *SINGLE) as change, monkeypatch.context() as restless:
         change(failedTasks=EntityProperty(0, EdmType.INT64))
-        assert not verify(Restless(), SINGLE, pause=lambda _: None).settled  # type: ignore[arg-type]
+        restless.setattr(reader.verify, "stored_rows", rows_of_a_restless_job)
+        assert not verify(service, SINGLE, pause=lambda _: None).settled
     with Corruption(service, JOBS, *SINGLE) as change:
         change(failedTasks=EntityProperty(0, EdmType.INT64))
         with Corruption(service, TASKS, SINGLE.partition, "~job~0") as touch:
