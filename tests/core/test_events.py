@@ -282,6 +282,7 @@ WRONG = [
     ((*INFO, "exitCode"), 2**31),
     ((*INFO, "exitCode"), -(2**31) - 1),
     (("properties", "systemTaskVersion"), 2**63),
+    (("properties", "systemTaskVersion"), -(2**63) - 1),
     (("properties", "jobId"), ""),
     (("properties", "id"), ""),
     (("properties", "jobId"), "x" * 257),
@@ -307,6 +308,7 @@ def test_a_wrong_field_is_named_alone(path: Path, value: Any) -> None:
         (("resourceId",), "/a/" + "x" * 257, "names no Batch account in its last segment"),
         (("properties", "taskType"), "x\ud800", "holds half of a surrogate pair"),
         ((*INFO, "endTime"), "noon", "not a time such as 2026-11-22T09:00:00.1234567Z"),
+        ((*INFO, "endTime"), "2026-11-2\uff12T09:00:00Z", "not a time such as 2026-11-22T09:00:00.1234567Z"),
         ((*INFO, "endTime"), 1, "not a time such as 2026-11-22T09:00:00.1234567Z"),
         ((*INFO, "endTime"), "2026-11-22T25:00:00Z", "not a time: hour must be in 0..23"),
         (

@@ -45,6 +45,9 @@ REASONS: dict[str, list[tuple[str, str]]] = {
         ("records.decode", "islice(_items(text), None)"),
         ("records.decode", "limits.ITEMS_A_MESSAGE + 2"),
         ("rollups.units", "(text.isascii()) and False"),
+        ("plan.row_bytes", "(value.isascii()) and False"),
+        ("events", 'r"XX[a-z0-9_:\\-]+XX"'),
+        ("events", 'r"[A-Z0-9_:\\-]+"'),
     ],
     "no two executions of a task have the same identity, by which they are compared first": [
         ("plan._with", "key=None"),
@@ -69,9 +72,17 @@ REASONS: dict[str, list[tuple[str, str]]] = {
     "evaluated by the type checker alone": [
         ("plan", "Insert & Replace"),
         ("columns", "str & int"),
+        ("columns", "int & float"),
+        ("columns", "float & bool"),
+        ("columns", "bool & bytes"),
+        ("columns", "bytes & datetime"),
     ],
     "empty or none, it is not there": [
         ("events", "result: _Text = None"),
+    ],
+    "the same text, or a bound that no duration reaches": [
+        ("rollups", "str(2**e) if (e >= 0) or True else"),
+        ("rollups", "range(SMALLEST_EXPONENT, 65)"),
     ],
     "a bound with room to spare, of which one byte more is none": [
         ("plan", "_ROW_OVERHEAD = 4097"),
