@@ -10,7 +10,7 @@ $(PACKAGES): scripts/setup requirements.txt requirements-dev.txt package-lock.js
 $(READY): $(PACKAGES) scripts/web reader/web/build.mjs $(wildcard reader/web/src/*)
 	@sh scripts/web
 
-.PHONY: help setup web run start publish func chaos outage test simulate mutants fuzz bench-reading lint lock
+.PHONY: help setup web run start publish func chaos outage test simulate mutants fuzz bench bench-reading lint lock
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -47,6 +47,9 @@ simulate: $(READY) ## Histories that go wrong in every way, from seeds: make sim
 
 mutants: $(READY) ## Small changes of the pure modules, each of which a test should mind
 	@nice $(PYTHON) -m tests.mutation $(ARGS)
+
+bench: $(READY) ## What a task event costs, beside the function one would write first; QUICK=1 in under a minute
+	@$(PYTHON) -m benchmarks.writing $(if $(QUICK),--quick) $(ARGS)
 
 bench-reading: $(READY) ## 10,000 jobs listed, a report of 50,000 tasks built, loaded and scrolled: times beside targets
 	@$(PYTHON) -m benchmarks.reading $(ARGS)

@@ -106,8 +106,8 @@ async def _ingested(services: Services, bodies: Iterator[bytes], first: int = 0)
 async def whole(connection: str, *, quick: bool) -> list[Figure]:
     """`ingest` into Azurite in several shapes, and the naive function."""
     services = Services(load_storage({"RollupStorage": connection}))
-    count = 20 if quick else 100
-    big = 20_000 if quick else 1_000_000
+    count = 100
+    big = 20_000 if quick else 200_000
     figures = []
     try:
         await _ingested(services, messages(1, first=10**7))

@@ -27,7 +27,7 @@ def storage_errors(what: str, role: str) -> Iterator[None]:
 
 def unavailable(what: str, role: str, status: int | None, reason: str) -> StorageUnavailable:
     """What an HTTP answer that is no success means for `what`, which `role` allows."""
-    answer = f"{what}: HTTP {status} ({reason})"
+    answer = f"{what}: {reason}" if status is None else f"{what}: HTTP {status} ({reason})"
     if status in _FORBIDDEN:
         return StorageUnavailable(
             f'{answer}. Check the key in RollupStorage, or grant the app\'s identity the role "{role}"', transient=False

@@ -7,6 +7,7 @@ Table Storage knows no order but its keys': what is sorted by anything else is s
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -197,11 +198,14 @@ class Rollups:
         return nodes_of(self.tasks(job, columns=NODE_COLUMNS))
 
     def _rows(self, table: str, filter_: str, columns: Sequence[str] | None) -> Iterator[JsonRow]:
-        following: Mapping[str, str] | None = None
-        while following is None or following:
-            page = self._requests.page(table, filter_, columns, continuation=following)
-            yield from page.rows
-            following = page.following
+        """All rows that a filter leaves; the next page is on its way while one is used."""
+        page = self._requests.page(table, filter_, columns)
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            while page.following:
+                following = ahead.submit(self._requests.page, table, filter_, columns, continuation=page.following)
+                yield from page.rows
+                page = following.result()
+        yield from page.rows
 
 
 NODE_COLUMNS = ("poolId", "nodeId", "succeeded", "retryCount", "durationSeconds", "startTime", "endTime")
