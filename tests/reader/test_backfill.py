@@ -203,7 +203,9 @@ def test_large_gzip_is_unpacked_in_bounded_pieces(tmp_path: Path) -> None:
     assert asyncio.run(largest()) == (module.MESSAGE_BYTES - 1, 77)
 
 
-@pytest.mark.parametrize("broken", [b"\x1f\x8b nonsense", gzip.compress(b'{"x": 1}\n' * 99)[:-12]])
+@pytest.mark.parametrize(
+    "broken", [b"\x1f\x8b nonsense", gzip.compress(b'{"x": 1}\n' * 99)[:-12]], ids=["nonsense", "cut short"]
+)
 def test_a_source_that_cannot_be_read_is_named_and_the_others_go_on(
     connection: str, tmp_path: Path, broken: bytes
 ) -> None:

@@ -204,7 +204,7 @@ export class JobView {
                 h("span", { class: "note cut" }, tasks.node.get(index)),
               ),
             ),
-            found.length > LISTED && h("li", { class: "more" }, `and ${count(found.length - LISTED)} more: sort the tasks by duration`),
+            found.length > LISTED && h("li", { class: "more" }, `and ${count(found.length - LISTED)} more: filter the tasks by “Longer than”`),
           )
         : h("p", { class: "none" }, "None: no task is far beyond the rest."),
     );
