@@ -268,15 +268,6 @@ def _known_case(value: Any, part: type) -> Any:
     """
     if not isinstance(value, dict):
         return value
-    names = _NAMES[part]
-    known = dict(value) if value.keys() <= names and None not in value.values() else _renamed(value, part)
-    for name in _WITHIN[part]:
-        if name in known:
-            known[name] = _known_case(known[name], _PARTS[name])
-    return known
-
-
-def _renamed(value: dict[str, Any], part: type) -> dict[str, Any]:
     names, by_lower = _NAMES[part], _BY_LOWER[part]
     known: dict[str, Any] = {}
     for name, held in value.items():
@@ -286,6 +277,9 @@ def _renamed(value: dict[str, Any], part: type) -> dict[str, Any]:
             known[name] = held
         elif (meant := by_lower.get(name.lower())) is not None and meant not in value:
             known[meant] = held
+    for name in _WITHIN[part]:
+        if name in known:
+            known[name] = _known_case(known[name], _PARTS[name])
     return known
 
 

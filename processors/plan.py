@@ -205,7 +205,7 @@ def row_bytes(row: Row) -> int:
     size = _ROW_OVERHEAD
     for value in row.values():
         if isinstance(value, str):
-            size += _WORST_UNIT * (len(value) if value.isascii() else units(value))
+            size += _WORST_UNIT * units(value)
         elif isinstance(value, bytes):
             size += 2 * len(value)  # base64
     return size

@@ -188,13 +188,18 @@ def read_task(row: Row) -> Task:
         )
         listed = json.loads(column.get("executions", "[]"))
         earlier = tuple(_read_listed(item) for item in listed if OTHER not in item)
-        older = tuple(Identity(*pair) for pair in _OLDER.iter_unpack(column.get("olderExecutions", b"")))
+        older = read_older(column.get("olderExecutions", b""))
         task = Task(latest, earlier, older)
         if task.completions != column["completionCount"]:
             raise ValueError(f"completionCount is {column['completionCount']}, but it lists {task.completions}")
         if (job_key(latest.account, latest.job_id), key(latest.task_id)) != (row["PartitionKey"], row["RowKey"]):
             raise ValueError("its ids are not those of its keys")
         return task
+
+
+def read_older(packed: bytes) -> tuple[Identity, ...]:
+    """What `olderExecutions` holds, latest first. Raises struct.error."""
+    return tuple(Identity(*pair) for pair in _OLDER.iter_unpack(packed))
 
 
 def _listed(earlier: Earlier) -> dict[str, Any]:

@@ -84,3 +84,8 @@ def page_query(page: Mapping[str, str]) -> str:
 def text(value: str) -> str:
     """A string in a filter."""
     return "'" + value.replace("'", "''") + "'"
+
+
+def key_range(partition_key: str, first: str, end: str) -> str:
+    """The filter of a partition's rows with first <= RowKey < end."""
+    return f"PartitionKey eq {text(partition_key)} and RowKey ge {text(first)} and RowKey lt {text(end)}"

@@ -25,7 +25,16 @@ from processors.azure_errors import storage_errors, unavailable
 from processors.columns import StoredRow
 from processors.errors import Conflict, RowRefused, StorageUnavailable
 from processors.plan import Insert, Operation, Replace
-from processors.table_http import HEADERS, SCOPE, endpoint, key_or_signature, next_page, page_query, query_path, text
+from processors.table_http import (
+    HEADERS,
+    SCOPE,
+    endpoint,
+    key_or_signature,
+    key_range,
+    next_page,
+    page_query,
+    query_path,
+)
 from processors.table_wire import (
     ROWS,
     Refused,
@@ -90,8 +99,7 @@ class AzureTables:
     ) -> list[StoredRow]:
         """The partition's rows with first <= RowKey < end, at most `limit`. Raises StorageUnavailable."""
         what = f"reading {table} {partition_key}"
-        where = f"PartitionKey eq {text(partition_key)} and RowKey ge {text(first)} and RowKey lt {text(end)}"
-        path = query_path(table, where, top=limit)
+        path = query_path(table, key_range(partition_key, first, end), top=limit)
 
         async def request() -> list[StoredRow]:
             rows: list[StoredRow] = []

@@ -230,9 +230,9 @@ async def _publish(tables: Tables, recent: RecentJob, job: JobKey, shard: str, w
             written.conflicts += 1
             recent.published = None
         else:
-            covered = {str(stored.row["RowKey"]): stored.etag for stored in shards}
-            if (etag := covered.get(shard_key(shard))) is not None:
-                recent.covered[shard] = etag
+            for stored in shards:
+                if stored.row["RowKey"] == shard_key(shard):
+                    recent.covered[shard] = stored.etag
             return
     raise StorageUnavailable(f"job {job.partition}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
 

@@ -89,7 +89,7 @@ _OPTIONS: dict[str, Any] = {
 @contextmanager
 def table_service(settings: StorageSettings) -> Iterator[TableServiceClient]:
     """The account's tables, closed at the end. Raises SettingsError for a connection string that is none."""
-    with _usable():
+    with usable_connection():
         if (connection := settings.storage_connection) is not None:
             opened = TableServiceClient.from_connection_string(connection, **_OPTIONS)
         else:
@@ -104,7 +104,7 @@ def account(settings: StorageSettings) -> Iterator[Account]:
     from azure.storage.blob import BlobServiceClient
 
     with table_service(settings) as tables:
-        with _usable():
+        with usable_connection():
             if (connection := settings.storage_connection) is not None:
                 blobs = BlobServiceClient.from_connection_string(connection, **_OPTIONS)
             else:
@@ -114,7 +114,8 @@ def account(settings: StorageSettings) -> Iterator[Account]:
 
 
 @contextmanager
-def _usable() -> Iterator[None]:
+def usable_connection() -> Iterator[None]:
+    """What the SDKs say of a connection string that is none, as SettingsError."""
     try:
         yield
     except ValueError as error:

@@ -7,7 +7,6 @@ Table Storage knows no order but its keys': what is sorted by anything else is s
 import base64
 import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
@@ -20,7 +19,7 @@ from processors.events import key
 from processors.rollups import JobKey
 from processors.table_http import CONTINUATION, text
 from reader.models import Job, Node, Task
-from reader.table_requests import JsonRow, TableRequests
+from reader.table_requests import JsonRow, table_requests
 
 JOB_LIST_COLUMNS = (
     "account",
@@ -140,11 +139,11 @@ class Rollups:
     """The tables of one account. Every method may raise StorageUnavailable, and UnreadableRow for a row not ours."""
 
     def __init__(self, service: TableServiceClient) -> None:
-        self._requests = TableRequests(service)
+        self._requests = table_requests(service)
 
     def jobs(self, where: JobFilter = ALL_JOBS, columns: Sequence[str] | None = JOB_LIST_COLUMNS) -> Iterator[Job]:
         """Jobs by account and id, with these columns and their keys; with None, all columns."""
-        for row in self._rows(JOBS, where.odata(), _selection(columns, JOB_COLUMNS)):
+        for row in self._requests.rows(JOBS, where.odata(), _selection(columns, JOB_COLUMNS)):
             yield _read(Job, row)
 
     def job(self, job_id: str, account: str | None = None) -> Job:
@@ -153,7 +152,7 @@ class Rollups:
             row = self._requests.row(JOBS, key(account), key(job_id))
             found = [] if row is None else [row]
         else:
-            found = list(self._rows(JOBS, f"RowKey eq {text(key(job_id))}", None))
+            found = list(self._requests.rows(JOBS, f"RowKey eq {text(key(job_id))}", None))
         if not found:
             where = "" if account is None else f" in account {account}"
             raise NotFound(f"there is no job {job_id}{where}")
@@ -163,7 +162,7 @@ class Rollups:
 
     def tasks(self, job: JobKey, where: TaskFilter = ALL_TASKS, columns: Sequence[str] | None = None) -> Iterator[Task]:
         """A job's tasks in the order of their keys, with these columns and their keys; with None, all columns."""
-        for row in self._rows(TASKS, where.odata(job), _selection(columns, TASK_COLUMNS)):
+        for row in self._requests.rows(TASKS, where.odata(job), _selection(columns, TASK_COLUMNS)):
             yield _read(Task, row)
 
     def task_page(
@@ -196,16 +195,6 @@ class Rollups:
     def nodes(self, job: JobKey) -> list[Node]:
         """What each node did for a job, by pool and node; tasks that never ran have no node and are left out."""
         return nodes_of(self.tasks(job, columns=NODE_COLUMNS))
-
-    def _rows(self, table: str, filter_: str, columns: Sequence[str] | None) -> Iterator[JsonRow]:
-        """All rows that a filter leaves; the next page is on its way while one is used."""
-        page = self._requests.page(table, filter_, columns)
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            while page.following:
-                following = ahead.submit(self._requests.page, table, filter_, columns, continuation=page.following)
-                yield from page.rows
-                page = following.result()
-        yield from page.rows
 
 
 NODE_COLUMNS = ("poolId", "nodeId", "succeeded", "retryCount", "durationSeconds", "startTime", "endTime")

@@ -5,7 +5,9 @@ are asked for without OData's type annotations, which are most of a row's bytes,
 with them where each row's ETag is needed.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
 from azure.core.credentials import TokenCredential
@@ -34,6 +36,12 @@ class RowPage(NamedTuple):
 
     rows: Sequence[JsonRow]
     following: Mapping[str, str]
+
+
+@lru_cache(maxsize=8)
+def table_requests(service: TableServiceClient, *, annotated: bool = False) -> "TableRequests":
+    """The requests of an SDK's client, made once: they keep their connections."""
+    return TableRequests(service, annotated=annotated)
 
 
 class TableRequests:
@@ -71,6 +79,16 @@ class TableRequests:
         if answer is None:
             return RowPage((), {})
         return RowPage(from_json(answer.content)["value"], next_page(answer.headers))
+
+    def rows(self, table: str, filter_: str, columns: Sequence[str] | None = None) -> Iterator[JsonRow]:
+        """All rows that a filter leaves; the next page is on its way while one is used. Raises StorageUnavailable."""
+        page = self.page(table, filter_, columns)
+        with ThreadPoolExecutor(max_workers=1) as ahead:
+            while page.following:
+                following = ahead.submit(self.page, table, filter_, columns, continuation=page.following)
+                yield from page.rows
+                page = following.result()
+        yield from page.rows
 
     def _get(self, table: str, path: str, *, continued: bool = False) -> HttpResponse | None:
         what = f"reading {table}"

@@ -1,6 +1,5 @@
 """`rollups tasks`: the tasks of a job; `rollups task`: one of them with all its executions."""
 
-import struct
 from collections.abc import Iterator
 from datetime import datetime
 from typing import Annotated
@@ -10,7 +9,7 @@ from rich.console import Console
 from rich.text import Text
 
 from processors.events import to_datetime
-from processors.rollups import NO_START
+from processors.rollups import NO_START, read_older
 from reader.cli import options, output
 from reader.cli.listing import Listing, sheet, view
 from reader.cli.output import Column, Format
@@ -176,7 +175,7 @@ def executions(task: Task) -> Iterator[EarlierExecution]:
         start_time=task.start_time, end_time=task.end_time, exit_code=task.exit_code, succeeded=task.succeeded
     )
     yield from (earlier for earlier in task.executions if earlier.other is None)
-    for end, start in struct.iter_unpack(">qq", task.older_executions):
+    for end, start in read_older(task.older_executions):
         yield EarlierExecution(end_time=to_datetime(end), start_time=None if start == NO_START else to_datetime(start))
 
 

@@ -45,7 +45,6 @@ REASONS: dict[str, list[tuple[str, str]]] = {
         ("records.decode", "islice(_items(text), None)"),
         ("records.decode", "limits.ITEMS_A_MESSAGE + 2"),
         ("rollups.units", "(text.isascii()) and False"),
-        ("plan.row_bytes", "(value.isascii()) and False"),
         ("events", 'r"XX[a-z0-9_:\\-]+XX"'),
         ("events", 'r"[A-Z0-9_:\\-]+"'),
     ],
