@@ -105,6 +105,7 @@ def plan(
     the next, and a large enough redelivery would never get to its end.
     """
     result = Plan()
+    accepted: list[Execution] = []
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
     for task in pending[: limits.OPERATIONS_A_TRANSACTION - 1]:
@@ -118,12 +119,12 @@ def plan(
             room -= size
             result.operations.append(Replace(row, stored.etag) if stored else Insert(row))
             result.tasks.append(task)
-            for execution in fold.accepted:
-                added.add(execution)
+            accepted += fold.accepted
             added.change_task(stored.value.latest if stored else None, fold.task.latest)
         result.handled += 1
         result.duplicates += fold.duplicates
         result.rejected += fold.rejected
+    added.add(*accepted)
     result.sums = sums.value.merge(added) if sums else added
     if result.operations:
         row = shard_row(job, shard, result.sums)
@@ -144,10 +145,14 @@ class Fold:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
+def add_executions(task: Task | None, arrived: Sequence[Execution]) -> Fold:
     """`task` with those of the `arrived` executions that it does not have yet, in whatever order they come."""
-    seen = set(task.identities()) if task else set()
     fold = Fold(task)
+    if task is None and len(arrived) == 1:  # as nearly always
+        fold.accepted += arrived
+        fold.task = Task(arrived[0])
+        return fold
+    seen = set(task.identities()) if task else set()
     for execution in arrived:
         which = identity(execution)
         if which in seen:
@@ -164,8 +169,6 @@ def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
 
 
 def _with(task: Task | None, accepted: Sequence[Execution]) -> Task:
-    if task is None and len(accepted) == 1:  # as nearly always
-        return Task(accepted[0])
     latest = max((*accepted, *((task.latest,) if task else ())), key=identity)
     earlier = sorted(
         (
@@ -204,8 +207,8 @@ def row_bytes(row: Row) -> int:
     """An upper bound of the bytes that a row takes in a transaction's body."""
     size = _ROW_OVERHEAD
     for value in row.values():
-        if isinstance(value, str):
-            size += _WORST_UNIT * units(value)
-        elif isinstance(value, bytes):
+        if type(value) is str:
+            size += _WORST_UNIT * (len(value) if value.isascii() else units(value))
+        elif type(value) is bytes:
             size += 2 * len(value)  # base64
     return size

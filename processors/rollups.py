@@ -116,8 +116,11 @@ class Task:
 
     def total_duration(self) -> int:
         """Microseconds over all executions whose duration is known."""
+        known = duration(self.latest) or 0
+        if not self.earlier:
+            return known
         earlier = (*(each.identity for each in self.earlier), *self.older)
-        return (duration(self.latest) or 0) + sum(end - start for end, start in earlier if NO_START < start <= end)
+        return known + sum(end - start for end, start in earlier if NO_START < start <= end)
 
 
 _OLDER = struct.Struct(">qq")
@@ -126,7 +129,8 @@ _OLDER = struct.Struct(">qq")
 def task_row(task: Task) -> Row:
     """The task as a row of TaskRollups."""
     latest = task.latest
-    row: dict[str, Value | None] = {
+    micros = duration(latest)
+    row: dict[str, Value] = {
         "PartitionKey": job_key(latest.account, latest.job_id),
         "RowKey": key(latest.task_id),
         "account": latest.account,
@@ -135,30 +139,36 @@ def task_row(task: Task) -> Row:
         "taskType": latest.task_type,
         "poolId": latest.pool_id,
         "nodeId": latest.node_id,
-        "startTime": None if latest.start is None else to_datetime(latest.start),
         "endTime": to_datetime(latest.end),
-        "durationSeconds": _seconds(duration(latest)),
         "requiredSlots": latest.required_slots,
         "numberOfInstances": latest.number_of_instances,
-        "slotSeconds": _seconds(slot_time(latest)),
         "succeeded": latest.succeeded,
-        "exitCode": latest.exit_code,
-        "failureCategory": latest.failure_category or None,
-        "failureCode": latest.failure_code or None,
-        "failureMessage": latest.failure_message or None,
         "retryCount": latest.retry_count,
         "requeueCount": latest.requeue_count,
         "maxTaskRetryCount": latest.max_task_retry_count,
         "retriesExhausted": exhausted(latest),
         "systemTaskVersion": Int64(latest.system_task_version),
         "completionCount": task.completions,
-        "totalDurationSeconds": _seconds(task.total_duration()),
+        "totalDurationSeconds": task.total_duration() / _SECOND,
     }
+    if latest.start is not None:
+        row["startTime"] = to_datetime(latest.start)
+    if micros is not None:
+        row["durationSeconds"] = micros / _SECOND
+        row["slotSeconds"] = micros * latest.required_slots * latest.number_of_instances / _SECOND
+    if latest.exit_code is not None:
+        row["exitCode"] = latest.exit_code
+    if latest.failure_category:
+        row["failureCategory"] = latest.failure_category
+    if latest.failure_code:
+        row["failureCode"] = latest.failure_code
+    if latest.failure_message:
+        row["failureMessage"] = latest.failure_message
     if task.earlier:
         row["executions"] = _json([_listed(earlier) for earlier in task.earlier] + _other(len(task.older)))
     if task.older:
         row["olderExecutions"] = b"".join(_OLDER.pack(*older) for older in task.older)
-    return _known(row)
+    return row
 
 
 def read_task(row: Row) -> Task:
