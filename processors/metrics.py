@@ -26,10 +26,9 @@ def duration(execution: Execution) -> int | None:
     return execution.end - execution.start
 
 
-def slot_time(execution: Execution) -> int | None:
-    """Microseconds times the slots held on all nodes; None where the duration is unknown."""
-    micros = duration(execution)
-    return None if micros is None else micros * execution.required_slots * execution.number_of_instances
+def slot_time(execution: Execution, micros: int) -> int:
+    """Microseconds times the slots held on all nodes by an execution that took `micros`."""
+    return micros * execution.required_slots * execution.number_of_instances
 
 
 def retries_exhausted(execution: Execution) -> bool:
@@ -192,7 +191,7 @@ class Sums:
             if micros is not None:
                 self.durations += 1
                 self.duration += micros
-                self.slot_time += micros * execution.required_slots * execution.number_of_instances
+                self.slot_time += slot_time(execution, micros)
                 _count(self.sketch, sketch_bucket(micros))
                 _count(self.histogram, histogram_exponent(micros))
                 if self.longest is None or micros >= self.longest.duration:

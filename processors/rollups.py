@@ -155,7 +155,7 @@ def task_row(task: Task) -> Row:
         row["startTime"] = to_datetime(latest.start)
     if micros is not None:
         row["durationSeconds"] = micros / _SECOND
-        row["slotSeconds"] = micros * latest.required_slots * latest.number_of_instances / _SECOND
+        row["slotSeconds"] = slot_time(latest, micros) / _SECOND
     if latest.exit_code is not None:
         row["exitCode"] = latest.exit_code
     if latest.failure_category:
