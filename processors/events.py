@@ -166,7 +166,7 @@ def job_key(account: str, job_id: str) -> str:
 def _key_problem(account: str, event: "_Event") -> str | None:
     """Why Table Storage could not take the keys, None where it can. Only ids far from Batch's own rules get here."""
     for field, length in (
-        ("properties.jobId", len(key(account)) + len("|") + len(key(event["jobId"]))),
+        ("properties.jobId", len(key(account)) + len("|") + len(key(event["jobId"])) + limits.BUCKET_UNITS),
         ("properties.id", len(key(event["id"]))),
     ):
         if length > limits.KEY_UNITS:
