@@ -99,7 +99,7 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
         _add(summary, written)
         for job, outcome in zip(jobs, written, strict=True):
             if outcome.unpublished is not None:
-                logger.error("job %s is counted but not published: %s", job.job.partition, outcome.unpublished)
+                logger.error("job %s is counted but not published: %s", job.job.partition(), outcome.unpublished)
             for rejected in outcome.rejected:
                 read.reject(rejected.execution, rejected.reason)
         letters = await in_parallel(

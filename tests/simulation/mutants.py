@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 from unittest import mock
 
 from processors import ingest as pipeline
-from processors import limits, plan, rollups, write
-from processors.columns import JOBS, TASKS, StoredRow
+from processors import plan, rollups, write
+from processors.columns import JOBS, StoredRow
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.events import Execution
@@ -222,17 +222,6 @@ def _learns_over_news(known: RecentJob, place: Place, before: Stored[Sums] | Non
     _learn(known, place, known.shards.get(place), now)
 
 
-async def _publish_and_remember_what_changed(tables: Tables, known: RecentJob, job: JobKey) -> None:
-    class Unchanged(RecentJob):
-        shards = property(lambda _: before, lambda _, now: None)  # type: ignore[assignment]
-
-    before = known.shards
-    apparent = Unchanged(None)
-    await _publish_what_is_read(tables, apparent, job)
-    known.covered |= apparent.covered
-    known.published = apparent.published
-
-
 # --- invocations and dead letters ------------------------------------------------------------------------------------
 
 _put = MemoryDeadLetters.put
@@ -359,10 +348,6 @@ MUTANTS = {
     "learns-over-news": Mutant(
         "what was read or written of a shard takes the place of what was noted meanwhile",
         [(RecentJob, "learn", _learns_over_news)],
-    ),
-    "remembers-what-changed": Mutant(
-        "what was read is published from again though shards were noted meanwhile",
-        [(write, "_publish_what_is_read", _publish_and_remember_what_changed)],
     ),
     "failure-swallowed": Mutant(
         "StorageUnavailable ends in the invocation: the checkpoint is written",
