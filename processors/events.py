@@ -9,7 +9,7 @@ import re
 from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Annotated, Any, NamedTuple, Required, TypedDict
+from typing import Annotated, Any, Literal, NamedTuple, Required, TypedDict
 
 from pydantic import AfterValidator, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
 from pydantic_core import CoreSchema, PydanticCustomError, core_schema
@@ -60,17 +60,12 @@ def execution(record: Record) -> Execution | list[str]:
             properties = lenient_json(properties)
         except ValueError as error:
             return [f"properties: not JSON: {error}"]
-    event = properties if _in_known_case(properties, _Event) else _known_case(properties, _Event)
-    try:
-        read: _Record = _RECORD.validate_python(
-            {"resourceId": member(record.fields, "resourceId"), "properties": event}, strict=True
-        )
-    except ValidationError as error:
-        return [
-            f"{'.'.join(map(str, each['loc']))}: "
-            + (_MISSING if each["input"] is None else _MESSAGES.get(each["type"], each["msg"]))
-            for each in error.errors(include_url=False)
-        ]
+    resource = member(record.fields, "resourceId")
+    read = _validated(resource, properties)
+    if isinstance(read, list) or not _took_all(properties, read["properties"]):
+        read = _validated(resource, _known_case(properties, _Event))
+    if isinstance(read, list):
+        return read
     problem = _key_problem(read["resourceId"], read["properties"])
     return _execution(read["resourceId"], read["properties"]) if problem is None else [problem]
 
@@ -141,7 +136,7 @@ _PLAIN = re.compile(r"[a-z0-9_:\-]+")
 _ESCAPE = re.compile(r"[^a-z0-9_:\-]")
 
 
-@lru_cache(maxsize=4_096)  # each is asked for several times, a job's by every task
+@lru_cache(maxsize=16_384)  # each is asked for several times, a job's by every task
 def key(id_: str) -> str:
     """A Batch id as a part of a key: lower case (ids are case-insensitive), all but [a-z0-9_:-] as `=XX` of its UTF-8.
 
@@ -163,8 +158,15 @@ def job_key(account: str, job_id: str) -> str:
     return f"{key(account)}|{key(job_id)}"
 
 
+_WORST_KEY = 12
+"""What a character of an id takes at most as a part of a key: four bytes of UTF-8, `=XX` each."""
+_ROOM = limits.KEY_UNITS - len("|") - limits.BUCKET_UNITS
+
+
 def _key_problem(account: str, event: "_Event") -> str | None:
-    """Why Table Storage could not take the keys, None where it can. Only ids far from Batch's own rules get here."""
+    """Why Table Storage could not take the keys, None where it can."""
+    if _WORST_KEY * (len(account) + len(event["jobId"])) < _ROOM and _WORST_KEY * len(event["id"]) < _ROOM:
+        return None
     for field, length in (
         ("properties.jobId", len(key(account)) + len("|") + len(key(event["jobId"])) + limits.BUCKET_UNITS),
         ("properties.id", len(key(event["id"]))),
@@ -185,8 +187,10 @@ def _account(resource_id: str) -> str:
     return account
 
 
-def cut(text: str, units: int) -> str:
-    """At most `units` UTF-16 units of `text`; a cut text ends with an ellipsis."""
+def cut(text: str | None, units: int) -> str:
+    """At most `units` UTF-16 units of `text`, "" for None; a cut text ends with an ellipsis."""
+    if not text:
+        return ""
     if 2 * len(text) <= units:  # a character has two at most
         return text
     encoded = text.encode("utf-16-le")
@@ -280,18 +284,38 @@ _PARTS: dict[str, type] = {
 }
 _NAMES = {part: frozenset(part.__annotations__) for part in (_Event, *_PARTS.values())}
 _BY_LOWER = {part: {name.lower(): name for name in names} for part, names in _NAMES.items()}
+_OBJECTS: tuple[Literal["executionInfo", "nodeInfo", "multiInstanceSettings", "constraints"], ...] = (
+    "executionInfo",
+    "nodeInfo",
+    "multiInstanceSettings",
+    "constraints",
+)
 _WITHIN = {part: [(name, _PARTS[name]) for name in names & _PARTS.keys()] for part, names in _NAMES.items()}
 
 
-def _in_known_case(value: Any, part: type) -> bool:
-    """Whether all keys in `value` are documented ones, in their own case, as they nearly always are."""
-    if type(value) is not dict or not value.keys() <= _NAMES[part]:
+def _validated(resource: Any, properties: Any) -> "_Record | list[str]":
+    """What is told, or what is wrong with it."""
+    try:
+        read: _Record = _RECORD.validate_python({"resourceId": resource, "properties": properties}, strict=True)
+    except ValidationError as error:
+        return [
+            f"{'.'.join(map(str, each['loc']))}: "
+            + (_MISSING if each["input"] is None else _MESSAGES.get(each["type"], each["msg"]))
+            for each in error.errors(include_url=False)
+        ]
+    return read
+
+
+def _took_all(told: dict[str, Any], read: _Event) -> bool:
+    """Whether every key of the event was one that it is read for, as nearly always: the others may differ in case."""
+    if len(told) != len(read):
         return False
-    for name, within in _WITHIN[part]:
-        held = value.get(name)
-        if held is not None and not _in_known_case(held, within):
+    for name in _OBJECTS:
+        held = read.get(name)
+        if held is not None and len(told[name]) != len(held):
             return False
-    return True
+    error = read["executionInfo"].get("schedulingError")
+    return error is None or len(told["executionInfo"]["schedulingError"]) == len(error)
 
 
 def _known_case(value: Any, part: type) -> Any:
@@ -327,7 +351,7 @@ def _execution(account: str, event: _Event) -> Execution:
         account,
         event["jobId"],
         event["id"],
-        cut(event.get("taskType") or "", limits.CODE_UNITS),
+        cut(event.get("taskType"), limits.CODE_UNITS),
         node.get("poolId") or "",
         node.get("nodeId") or "",
         info.get("startTime"),
@@ -336,9 +360,9 @@ def _execution(account: str, event: _Event) -> Execution:
         (event.get("multiInstanceSettings") or _NO_SETTINGS).get("numberOfInstances") or 1,
         result.lower() == "success" if result else exit_code == 0,
         exit_code,
-        cut(error.get("category") or "", limits.CODE_UNITS),
-        cut(error.get("code") or "", limits.CODE_UNITS),
-        cut(error.get("message") or "", limits.TEXT_UNITS),
+        cut(error.get("category"), limits.CODE_UNITS),
+        cut(error.get("code"), limits.CODE_UNITS),
+        cut(error.get("message"), limits.TEXT_UNITS),
         info.get("retryCount") or 0,
         info.get("requeueCount") or 0,
         (event.get("constraints") or _NO_CONSTRAINTS).get("maxTaskRetryCount") or 0,

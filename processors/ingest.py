@@ -147,10 +147,9 @@ def _read(batch: Batch, summary: Summary) -> _Read:
         decoded = decode(message.body)
         if (time := newest_time(decoded.records)) is not None:
             read.newest = time if read.newest is None else max(read.newest, time)
-        for record in decoded.records:
-            if not is_task_complete(record):
-                ignored[names.setdefault(record.operation.lower(), _name(record.operation, ignored))] += 1
         completions = _completions(decoded)
+        for operation in completions.others:
+            ignored[names.setdefault(operation.lower(), _name(operation, ignored))] += 1
         for index, found in completions.executions:
             read.executions.append(found)
             read.origins[id(found)] = (position, index)
@@ -169,17 +168,21 @@ class _Completions(NamedTuple):
     """Each with its record's index."""
     bad: list[BadInput]
     """Those that are bad, and all else in the message that is."""
+    others: list[str]
+    """The operations of all other records."""
 
 
 def _completions(decoded: Decoded) -> _Completions:
-    found = _Completions([], list(decoded.bad))
+    found = _Completions([], list(decoded.bad), [])
     for record in decoded.records:
-        if is_task_complete(record):
-            read = execution(record)
-            if isinstance(read, list):
-                found.bad.append(BadInput(record.index, tuple(read)))
-            else:
-                found.executions.append((record.index, read))
+        if not is_task_complete(record):
+            found.others.append(record.operation)
+            continue
+        read = execution(record)
+        if isinstance(read, list):
+            found.bad.append(BadInput(record.index, tuple(read)))
+        else:
+            found.executions.append((record.index, read))
     return found
 
 

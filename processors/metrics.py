@@ -10,8 +10,10 @@ resolution as a job's span grows.
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from itertools import accumulate
 from typing import Any, NamedTuple
 
 from processors.events import Execution
@@ -59,17 +61,15 @@ def sketch_bucket(micros: int) -> int:
     return math.ceil(math.log(micros) / _LOG_GAMMA) if micros else _ZERO
 
 
-def percentile(sketch: dict[int, int], percent: int) -> float:
-    """The duration in microseconds at nearest rank ⌈percent/100 · n⌉, within 1%. `sketch` is not empty.
+def percentiles(sketch: dict[int, int], percents: Iterable[int]) -> list[float]:
+    """For each percent, the duration in microseconds at nearest rank ⌈percent/100 · n⌉, within 1%.
 
-    Not rounded to a whole microsecond: that alone may be over 1% of a short duration.
+    `sketch` is not empty. Not rounded to whole microseconds: that alone may be over 1% of a short duration.
     """
-    rank = -(-percent * sum(sketch.values()) // 100)
-    for bucket in sorted(sketch):
-        rank -= sketch[bucket]
-        if rank <= 0:
-            return 0 if bucket == _ZERO else 2 * _GAMMA**bucket / (_GAMMA + 1)
-    raise AssertionError("a rank is at most the count")
+    buckets = sorted(sketch)
+    ranks = list(accumulate(sketch[bucket] for bucket in buckets))
+    found = (buckets[bisect_left(ranks, -(-percent * ranks[-1] // 100))] for percent in percents)
+    return [0 if bucket == _ZERO else 2 * _GAMMA**bucket / (_GAMMA + 1) for bucket in found]
 
 
 def histogram_exponent(micros: int) -> int:
@@ -224,7 +224,7 @@ class Sums:
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums of both sets, which have no execution in common."""
-        return Sums(*(_MERGE[f.name](getattr(self, f.name), getattr(other, f.name)) for f in fields(Sums)))
+        return Sums(*[merge(getattr(self, name), getattr(other, name)) for name, merge in _MERGE.items()])
 
 
 def total(parts: Iterable[Sums]) -> Sums:

@@ -129,6 +129,7 @@ def plan(
     the next, and a large enough redelivery would never get to its end.
     """
     result = Plan()
+    partition_key = job.partition(bucket)
     accepted: list[Execution] = []
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
@@ -136,8 +137,8 @@ def plan(
         stored = known.get(task.row_key)
         fold = add_executions(stored.value if stored else None, task.executions)
         if fold.task is not None and fold.accepted:
-            row = task_row(fold.task, bucket)
-            size = row_bytes(row)
+            row = task_row(fold.task, partition_key)
+            size = row_bytes(row) if fold.task.earlier or fold.task.latest.failure_message else _PLAIN_ROW_BYTES
             if size > room:
                 break
             room -= size
@@ -161,37 +162,34 @@ def plan(
 # --- one task --------------------------------------------------------------------------------------------------------
 
 
-@dataclass(slots=True)
-class Fold:
+class Fold(NamedTuple):
     """A task after more executions arrived."""
 
     task: Task | None
-    accepted: list[Execution] = field(default_factory=list)
+    accepted: Sequence[Execution] = ()
     duplicates: int = 0
-    rejected: list[Rejected] = field(default_factory=list)
+    rejected: Sequence[Rejected] = ()
 
 
 def add_executions(task: Task | None, arrived: Sequence[Execution]) -> Fold:
     """`task` with those of the `arrived` executions that it does not have yet, in whatever order they come."""
-    fold = Fold(task)
     if task is None and len(arrived) == 1:  # as nearly always
-        fold.accepted += arrived
-        fold.task = Task(arrived[0])
-        return fold
+        return Fold(Task(arrived[0]), arrived)
     seen = set(task.identities()) if task else set()
+    accepted: list[Execution] = []
+    duplicates = 0
+    rejected: list[Rejected] = []
     for execution in arrived:
         which = identity(execution)
         if which in seen:
-            fold.duplicates += 1
+            duplicates += 1
         elif len(seen) >= limits.EXECUTIONS_A_TASK:
             reason = f"its task has {limits.EXECUTIONS_A_TASK} executions already, all that its row can tell apart"
-            fold.rejected.append(Rejected(execution, reason))
+            rejected.append(Rejected(execution, reason))
         else:
             seen.add(which)
-            fold.accepted.append(execution)
-    if fold.accepted:
-        fold.task = _with(task, fold.accepted)
-    return fold
+            accepted.append(execution)
+    return Fold(_with(task, accepted) if accepted else task, accepted, duplicates, rejected)
 
 
 def _with(task: Task | None, accepted: Sequence[Execution]) -> Task:
@@ -227,6 +225,13 @@ _ROW_OVERHEAD = 4_096
 
 _WORST_UNIT = 6
 """Bytes that one UTF-16 unit takes at most in a JSON body (as \\uXXXX)."""
+
+
+_PLAIN_ROW_BYTES = _ROW_OVERHEAD + _WORST_UNIT * (
+    5 * 2 * limits.ID_LENGTH + 3 * limits.CODE_UNITS + 2 * limits.KEY_UNITS
+)
+"""An upper bound for a task's row without a failure message or earlier executions: ids, codes and keys at their
+longest. 99 of them fit a transaction."""
 
 
 def row_bytes(row: Row) -> int:

@@ -25,7 +25,7 @@ _BOM = b"\xef\xbb\xbf"
 _BLANK = " \t\r\n"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Record:
     """One JSON object with an operation name. `index` counts the message's items from 0."""
 
@@ -163,7 +163,10 @@ def _flat(value: Any, depth: int) -> Iterator[Any]:
     if depth < limits.ENVELOPE_DEPTH:
         if isinstance(value, list):
             for item in value:
-                yield from _flat(item, depth + 1)
+                if type(item) is dict and OPERATION in item:  # what nearly all are: a record
+                    yield item
+                else:
+                    yield from _flat(item, depth + 1)
             return
         if (name := _envelope_key(value)) is not None:
             yield from _flat(value[name], depth + 1)

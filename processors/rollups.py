@@ -25,7 +25,7 @@ from processors.metrics import (
     Sums,
     TimeSeries,
     duration,
-    percentile,
+    percentiles,
     sketch_bucket,
     slot_time,
 )
@@ -134,12 +134,12 @@ class Task:
 _OLDER = struct.Struct(">qq")
 
 
-def task_row(task: Task, bucket: int = 0) -> Row:
-    """The task as a row of TaskRollups, in one of its job's buckets."""
+def task_row(task: Task, partition_key: str | None = None) -> Row:
+    """The task as a row of TaskRollups; `partition_key` is its bucket's, by default that of the job's first."""
     latest = task.latest
     micros = duration(latest)
     row: dict[str, Value] = {
-        "PartitionKey": job_of(latest).partition(bucket),
+        "PartitionKey": partition_key or job_of(latest).partition(),
         "RowKey": key(latest.task_id),
         "account": latest.account,
         "jobId": latest.job_id,
@@ -374,7 +374,7 @@ def job_row(job: JobKey, sums: Sums, shard_count: int, buckets: int = 1) -> Row:
             "minDurationSeconds": _seconds(sums.shortest),
             "maxDurationSeconds": None if longest is None else _seconds(longest.duration),
             "meanDurationSeconds": sums.duration / (sums.durations * _SECOND) if sums.durations else None,
-            **{f"p{percent}DurationSeconds": _percentile(sums, percent) for percent in PERCENTILES},
+            **_percentiles(sums),
             "slotSeconds": sums.slot_time / _SECOND,
             "firstStartTime": None if sums.first_start is None else to_datetime(sums.first_start),
             "lastEndTime": None if sums.last_end is None else to_datetime(sums.last_end),
@@ -393,10 +393,14 @@ def job_row(job: JobKey, sums: Sums, shard_count: int, buckets: int = 1) -> Row:
     )
 
 
-def _percentile(sums: Sums, percent: int) -> float | None:
+def _percentiles(sums: Sums) -> dict[str, float]:
     if sums.shortest is None or sums.longest is None:
-        return None
-    return min(max(percentile(sums.sketch, percent), sums.shortest), sums.longest.duration) / _SECOND
+        return {}
+    shortest, longest = sums.shortest, sums.longest.duration
+    return {
+        f"p{percent}DurationSeconds": min(max(micros, shortest), longest) / _SECOND
+        for percent, micros in zip(PERCENTILES, percentiles(sums.sketch, PERCENTILES), strict=True)
+    }
 
 
 # --- shared by the rows ----------------------------------------------------------------------------------------------
@@ -430,8 +434,7 @@ def _time_text(micros: int) -> str:
     return to_datetime(micros).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _json(value: Any) -> str:
-    return json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 
 def units(text: str) -> int:
@@ -451,10 +454,16 @@ def _bounded_pools(pools: dict[str, PoolSums], time: Callable[[int], tuple[str, 
     return {pool: shown(share) for pool, share in bounded.items()}
 
 
+_ENTRY_UNITS = 256
+"""More than a map's entry takes beside its key, of which a character takes six units at most."""
+
+
 def _bounded[T](
     named: dict[str, T], weight: Callable[[T], int], add: Callable[[T, T], T], shown: Callable[[T], Any]
 ) -> dict[str, T]:
     """`named` where it fits a column; else its weightiest keys, and all others summed under `OTHER`."""
+    if len(named) <= limits.MAP_KEYS and sum(_ENTRY_UNITS + 6 * len(name) for name in named) <= limits.MAP_UNITS:
+        return dict(sorted(named.items()))  # as nearly always
     sizes = {name: units(_json({name: shown(value)})) for name, value in named.items()}
     if len(named) <= limits.MAP_KEYS and sum(sizes.values()) <= limits.MAP_UNITS:
         return dict(sorted(named.items()))
@@ -485,10 +494,13 @@ def _histogram(histogram: dict[int, int]) -> dict[str, int]:
 def _time_series(series: TimeSeries) -> dict[str, Any]:
     first, last = min(series.counts), max(series.counts)
     start = to_datetime(first * series.width_seconds * _SECOND)
+    counts = [0] * (last + 1 - first)
+    for bucket, count in series.counts.items():
+        counts[bucket - first] = count
     return {
         "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "widthSeconds": series.width_seconds,
-        "counts": [series.counts.get(bucket, 0) for bucket in range(first, last + 1)],
+        "counts": counts,
     }
 
 

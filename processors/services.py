@@ -94,7 +94,7 @@ class Services:
     @cached_property
     def table_account(self) -> TableAccount:
         credential = None if self.settings.storage_connection is not None else self._credential
-        return table_account(self.table_service, credential, _options()["transport"])
+        return table_account(self.table_service, credential)
 
     @cached_property
     def blob_service(self) -> "BlobServiceClient":

@@ -10,7 +10,7 @@ import re
 from base64 import b64decode, b64encode
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from functools import cache
+from functools import lru_cache
 from typing import Any, NamedTuple
 from urllib.parse import quote
 
@@ -49,33 +49,51 @@ class Refused(NamedTuple):
 
 def row_body(row: Row) -> bytes:
     """The row as JSON, with the types that JSON cannot tell."""
-    properties: dict[str, Any] = {}
-    for name, value in row.items():
-        kind = type(value)
-        if kind is str or kind is int or kind is bool:
-            properties[name] = value
-            continue
-        if kind is Int64:
-            properties[name] = int.__repr__(value)
-        elif kind is bytes:
-            properties[name] = b64encode(value).decode()  # type: ignore[arg-type]
-        elif kind in _TYPES:
-            properties[name] = value
-        else:
-            raise TypeError(f"{name}: Table Storage has no type for {value!r}")
-        properties[_annotation(name)] = _TYPES[kind]
+    shape = _shape(*row, *map(type, row.values()))
+    properties: dict[str, Any] = {**row, **shape.annotations}
+    for name, spell in shape.spelled:
+        properties[name] = spell(properties[name])
     body = to_json(properties)
     # Azurite cuts a row at some characters beyond ASCII; written as escapes it takes them. Most rows have none.
     return body if body.isascii() else to_json(properties, ensure_ascii=True)
 
 
-_TYPES = {float: "Edm.Double", Int64: "Edm.Int64", datetime: "Edm.DateTime", bytes: "Edm.Binary"}
-"""Those that JSON cannot tell, by their annotations."""
+class _Shape(NamedTuple):
+    """What rows of the same columns with the same types have in common."""
+
+    annotations: Mapping[str, str]
+    """The properties that tell other ones' types."""
+    spelled: Sequence[tuple[str, Callable[[Any], str]]]
+    """The columns that JSON has no type for, and what they are written as."""
 
 
-@cache  # there are some thirty names
-def _annotation(name: str) -> str:
-    return name + _SUFFIX
+@lru_cache(maxsize=1_024)  # an app's rows have a few dozen
+def _shape(*columns: Any) -> _Shape:
+    """`columns` are the names, then the types. Raises TypeError for a type that Table Storage does not have."""
+    names, kinds = columns[: len(columns) // 2], columns[len(columns) // 2 :]
+    if unknown := [f"{name}: {kind.__name__}" for name, kind in zip(names, kinds, strict=True) if kind not in _TYPES]:
+        raise TypeError(f"Table Storage has no type for {', '.join(unknown)}")
+    return _Shape(
+        {name + _SUFFIX: edm for name, kind in zip(names, kinds, strict=True) if (edm := _TYPES[kind])},
+        [(name, _SPELLED[kind]) for name, kind in zip(names, kinds, strict=True) if kind in _SPELLED],
+    )
+
+
+_TYPES: Mapping[type, str | None] = {
+    str: None,
+    bool: None,
+    int: None,
+    float: "Edm.Double",
+    Int64: "Edm.Int64",
+    datetime: "Edm.DateTime",
+    bytes: "Edm.Binary",
+}
+"""What to say of a value's type; None where JSON tells it."""
+
+_SPELLED: Mapping[type, Callable[[Any], str]] = {
+    Int64: int.__repr__,
+    bytes: lambda value: b64encode(value).decode(),
+}
 
 
 def row_path(table: str, partition_key: str, row_key: str) -> str:

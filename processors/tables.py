@@ -14,9 +14,7 @@ from typing import Any, NoReturn
 
 from azure.core.credentials_async import AsyncTokenCredential
 from azure.core.pipeline import AsyncPipeline
-from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy
-from azure.core.pipeline.transport import AsyncHttpTransport
-from azure.core.rest import AsyncHttpResponse, HttpRequest
+from azure.core.pipeline.policies import AsyncBearerTokenCredentialPolicy, AsyncHTTPPolicy, SansIOHTTPPolicy
 from azure.data.tables import TableErrorCode
 from azure.data.tables.aio import TableServiceClient
 
@@ -35,6 +33,7 @@ from processors.table_http import (
     page_query,
     query_path,
 )
+from processors.table_transport import AiohttpTransport, Answer, Request
 from processors.table_wire import (
     ROWS,
     Refused,
@@ -62,15 +61,15 @@ class TableAccount:
     service: TableServiceClient
     endpoint: str
     """Without a trailing slash."""
-    pipeline: AsyncPipeline[HttpRequest, AsyncHttpResponse]
+    pipeline: AsyncPipeline[Request, Answer]
 
 
-def table_account(
-    service: TableServiceClient, credential: AsyncTokenCredential | None, transport: AsyncHttpTransport[Any, Any]
-) -> TableAccount:
+def table_account(service: TableServiceClient, credential: AsyncTokenCredential | None) -> TableAccount:
     """The account of `service`, whose own key or signature counts where `credential` is None."""
-    policy = AsyncBearerTokenCredentialPolicy(credential, SCOPE) if credential else key_or_signature(service)
-    return TableAccount(service, endpoint(service), AsyncPipeline(transport, [policy] if policy else []))
+    policy: AsyncHTTPPolicy[Any, Any] | SansIOHTTPPolicy[Any, Any] | None = (
+        AsyncBearerTokenCredentialPolicy(credential, SCOPE) if credential else key_or_signature(service)
+    )
+    return TableAccount(service, endpoint(service), AsyncPipeline(AiohttpTransport(), [policy] if policy else []))
 
 
 class AzureTables:
@@ -158,12 +157,13 @@ class AzureTables:
 
     async def _send(
         self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
-    ) -> AsyncHttpResponse:
+    ) -> Answer:
         all_headers = {**HEADERS, "Accept": ROWS, **(headers or {})}
         if body is not None:
             all_headers.setdefault("Content-Type", "application/json")
-        request = HttpRequest(method, f"{self._account.endpoint}/{path}", headers=all_headers, content=body)
-        answered = await self._account.pipeline.run(request, stream=False)
+        answered = await self._account.pipeline.run(
+            Request(method, f"{self._account.endpoint}/{path}", all_headers, body)
+        )
         return answered.http_response
 
     async def _raise_for(self, refused: Refused, what: str, table: str, operations: Sequence[Operation]) -> NoReturn:
@@ -180,7 +180,7 @@ class AzureTables:
         raise unavailable(what, ROLE, refused.status, refused.reason)
 
 
-def _check(answer: AsyncHttpResponse, what: str) -> None:
+def _check(answer: Answer, what: str) -> None:
     """Raise StorageUnavailable for an answer that is no success."""
     if answer.status_code != 200:
         raise unavailable(what, ROLE, answer.status_code, refusal(answer.status_code, answer.content).reason)

@@ -522,6 +522,8 @@ async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Iterable[T
     """
     begun = iter(items)
     first = list(islice(begun, bound))
+    if len(first) == 1 < bound:
+        return [await work(first[0])]
     waiting = enumerate(chain(first, begun))
     results: dict[int, R] = {}
     failures: list[BaseException] = []

@@ -21,9 +21,11 @@ from processors.plan import (
 from processors.rollups import Earlier, JobKey, Task, identity, read_shard, read_task, shard_row, task_row
 from tests.core.examples import AN_EXECUTION, an_execution
 from tests.core.strategies import many_executions
+from tests.memory_storage import wire_bytes
 
 JOB = JobKey("myaccount", "job-1")
 SHARD_BYTES = 700 * 1024
+PLAIN_ROW_BYTES = 30_208
 """Room that every transaction keeps for the sums."""
 
 
@@ -122,11 +124,19 @@ def test_tasks_without_anything_new_count_towards_the_99() -> None:
 def test_a_transaction_ends_before_the_task_that_does_not_fit(
     monkeypatch: pytest.MonkeyPatch, room: int, settled: int
 ) -> None:
-    some = new_tasks(5)
+    some = [execution._replace(failure_message="it broke") for execution in new_tasks(5)]
     size = row_bytes(task_row(Task(some[0])))
     monkeypatch.setattr(limits, "TRANSACTION_BYTES", SHARD_BYTES + 3 * size + room)
     made = planned(*some)
     assert made.handled == len(made.tasks) == made.sums.tasks == len(made.operations) - 1 == settled
+
+
+def test_99_tasks_without_a_message_fit_a_transaction_however_long_their_ids_are() -> None:
+    ids = {"account": "🎉" * 256, "task_id": "t" * 256, "pool_id": "🎉" * 256, "node_id": "\x7f" * 256}
+    longest = an_execution(job_id="🎉" * 256, task_type="é" * 256, failure_category="é" * 256, **ids)
+    row = {**task_row(Task(longest._replace(failure_code="é" * 256))), "PartitionKey": "=" * 512, "RowKey": "=" * 512}
+    assert wire_bytes(row) <= row_bytes(row) <= PLAIN_ROW_BYTES
+    assert 99 * PLAIN_ROW_BYTES <= limits.TRANSACTION_BYTES - SHARD_BYTES
 
 
 def test_what_a_task_cannot_take_is_rejected_beside_what_others_take() -> None:

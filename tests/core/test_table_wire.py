@@ -105,7 +105,7 @@ def test_the_path_that_is_signed_is_the_one_that_is_sent(partition_key: str, row
 
 
 def test_a_value_without_a_type_is_a_mistake() -> None:
-    with pytest.raises(TypeError, match="x: Table Storage has no type for None"):
+    with pytest.raises(TypeError, match="Table Storage has no type for x: NoneType"):
         row_body({"x": None})  # type: ignore[dict-item]
 
 

@@ -13,7 +13,6 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 from azure.core.credentials import AccessToken
-from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
 
 from processors import limits
@@ -92,7 +91,7 @@ def test_a_shared_access_signature_is_sent_along(connection: str) -> None:
             commit(blobs + connection.format(endpoint=endpoint))
         else:
             service = TableServiceClient(f"http://127.0.0.1:{server.port}/a?sv=1&sig=x%3D")
-            account = table_account(service, None, AioHttpTransport())
+            account = table_account(service, None)
 
             async def work() -> None:
                 async with service, account.pipeline:
@@ -127,7 +126,7 @@ def test_an_identity_asks_for_one_token_for_storage() -> None:
 
     async def work() -> None:
         service = TableServiceClient("https://a.table.core.windows.net", credential=identity)
-        account = table_account(service, identity, AioHttpTransport())
+        account = table_account(service, identity)
         assert account.endpoint == "https://a.table.core.windows.net"
         async with service, account.pipeline:
             with pytest.raises(StorageUnavailable):  # there is no such host here
