@@ -21,28 +21,30 @@ ALERTS = {
 WORKBOOK: dict[str, Any] = json.loads((INFRA / "workbook.json").read_text(encoding="utf-8"))
 QUERIES = {path.stem: path.read_text(encoding="utf-8") for path in sorted(INFRA.glob("queries/*.kql"))}
 SHOWN = {f"workbook, {i['name']}": i["content"]["query"] for i in WORKBOOK["items"] if i["type"] == 3}
-IN_DOCS = {f"docs/operations.md, {n}": query for n, query in enumerate(blocks(OPERATIONS, "kusto"), 1)}
+PAGES = {"operations.md": OPERATIONS, "reading.md": (ROOT / "docs" / "reading.md").read_text(encoding="utf-8")}
+IN_DOCS = {f"{page}, {n}": q for page, text in PAGES.items() for n, q in enumerate(blocks(text, "kusto"), 1)}
+WRONG = {"column": "traces | where nothing > 1", "table": "trace | take 1", "type": "traces | where message > 1h"}
 
 
-def _wrong(queries: dict[str, str]) -> list[dict[str, str]]:
-    """What the parser finds wrong in the queries."""
+@pytest.fixture(scope="module")
+def wrong() -> dict[str, str]:
+    """Name of a query → the last thing that the parser finds wrong in it. It takes seconds to start: all go at once."""
+    queries = QUERIES | SHOWN | IN_DOCS | WRONG
     asked = json.dumps([{"name": name, "query": query} for name, query in queries.items()])
     program = [f"{node.ROOT_DIR}/bin/node", str(ROOT / "tests" / "infra" / "kql.cjs")]
     done = subprocess.run(program, input=asked, capture_output=True, text=True, check=True, timeout=60)
-    found: list[dict[str, str]] = json.loads(done.stdout)
-    return found
+    return {fault["name"]: fault["message"] for fault in json.loads(done.stdout)}
 
 
-def test_microsofts_parser_finds_nothing_wrong_in_the_queries() -> None:
+def test_microsofts_parser_finds_nothing_wrong_in_the_queries(wrong: dict[str, str]) -> None:
     assert QUERIES
     assert SHOWN
-    assert IN_DOCS
-    assert _wrong(QUERIES | SHOWN | IN_DOCS) == []
+    assert len(IN_DOCS) > len(PAGES)
+    assert {name: message for name, message in wrong.items() if name not in WRONG} == {}
 
 
-def test_the_parser_finds_what_is_wrong() -> None:
-    wrong = {"column": "traces | where nothing > 1", "table": "trace | take 1", "type": "traces | where message > 1h"}
-    assert {fault["name"] for fault in _wrong(wrong)} == wrong.keys()
+def test_the_parser_finds_what_is_wrong(wrong: dict[str, str]) -> None:
+    assert wrong.keys() >= WRONG.keys()
 
 
 def test_what_the_queries_read_of_the_log_line_is_in_it() -> None:
