@@ -1,12 +1,13 @@
 """The app settings in Bicep are those that the app and its host know, and the app starts with them."""
 
 import re
+from typing import Any
+
+import pytest
 
 from processors.settings import FIELDS, NAMES, load
 from tests.infra.bicep import Expression
 from tests.infra.files import FILES, ROOT
-
-SETTINGS = FILES["app.bicep"].resources["settings"].body["properties"]
 
 HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
@@ -27,22 +28,28 @@ NOT_ON_FLEX = re.compile(r"^(FUNCTIONS_|WEBSITE_|SCM_DO_BUILD|ENABLE_ORYX|AzureW
 """What Flex Consumption sets by itself or refuses, and the connection string that an identity takes the place of."""
 
 
-def test_every_setting_is_known() -> None:
-    assert SETTINGS.keys() - NAMES - HOST - COMING == set()
-    assert [name for name in SETTINGS if NOT_ON_FLEX.search(name)] == []
+@pytest.fixture
+def given() -> dict[str, Any]:
+    """The settings that the app is deployed with: name → value."""
+    properties: dict[str, Any] = FILES["app.bicep"].resources["settings"].body["properties"]
+    return properties
 
 
-def test_the_app_starts_with_them() -> None:
-    given = {name: str(FIELDS[name].examples[0]) for name in SETTINGS if name in NAMES}
-    settings = load(given)
+def test_every_setting_is_known(given: dict[str, Any]) -> None:
+    assert given.keys() - NAMES - HOST - COMING == set()
+    assert [name for name in given if NOT_ON_FLEX.search(name)] == []
+
+
+def test_the_app_starts_with_them(given: dict[str, Any]) -> None:
+    settings = load({name: str(FIELDS[name].examples[0]) for name in given if name in NAMES})
     assert settings.storage_connection is None  # the identity is used
     assert settings.event_hub_connection is None
 
 
-def test_every_identity_setting_names_the_same_identity() -> None:
-    clients = [value for name, value in SETTINGS.items() if name.endswith("__clientId")]
+def test_every_identity_setting_names_the_same_identity(given: dict[str, Any]) -> None:
+    clients = [value for name, value in given.items() if name.endswith("__clientId")]
     assert clients == [Expression("identityClientId", clients[0].node)] * 3
-    assert SETTINGS["AzureWebJobsStorage__credential"] == SETTINGS["EventHubConnection__credential"] == "managedidentity"
+    assert given["AzureWebJobsStorage__credential"] == given["EventHubConnection__credential"] == "managedidentity"
 
 
 def test_the_always_ready_group_is_a_function_of_the_app() -> None:

@@ -17,7 +17,18 @@ from tests.infra.files import FILES, INFRA, OPERATIONS
 MAIN = FILES["main.bicep"]
 PARAMETERS = bicep.read(INFRA / "main.bicepparam")
 FUNCTIONS = frozenset(
-    {"empty", "guid", "last", "loadJsonContent", "loadTextContent", "max", "replace", "resourceGroup", "split", "string"}
+    {
+        "empty",
+        "guid",
+        "last",
+        "loadJsonContent",
+        "loadTextContent",
+        "max",
+        "replace",
+        "resourceGroup",
+        "split",
+        "string",
+    }
     | {"subscription", "subscriptionResourceId", "toLower", "union", "uniqueString"}
 )
 """Functions of Bicep that the files call."""
@@ -131,13 +142,17 @@ def test_roles_are_the_least_and_each_is_for_a_resource() -> None:
 def test_no_key_is_read_or_allowed() -> None:
     for file in FILES.values():
         text = file.path.read_text(encoding="utf-8")
-        assert not re.search(r"listKeys|listAccountSas|AccountKey|SharedAccessKey|primaryKey|secure\(", text, re.IGNORECASE)
+        assert not re.search(
+            r"listKeys|listAccountSas|AccountKey|SharedAccessKey|primaryKey|secure\(", text, re.IGNORECASE
+        )
     for account in _properties("Microsoft.Storage/storageAccounts"):
         assert account["allowSharedKeyAccess"] is False
         assert account["allowBlobPublicAccess"] is False
         assert account["defaultToOAuthAuthentication"] is True
     assert [insights["DisableLocalAuth"] for insights in _properties("Microsoft.Insights/components")] == [True]
-    assert [w["features"] for w in _properties("Microsoft.OperationalInsights/workspaces")] == [{"disableLocalAuth": True}]
+    assert [w["features"] for w in _properties("Microsoft.OperationalInsights/workspaces")] == [
+        {"disableLocalAuth": True}
+    ]
     assert _properties("Microsoft.Web/sites/basicPublishingCredentialsPolicies") == [{"allow": False}] * 2
 
 
