@@ -76,7 +76,7 @@ resource deadLetters 'Microsoft.Insights/scheduledQueryRules@2023-12-01' = {
   kind: 'LogAlert'
   properties: {
     displayName: 'Batch rollups: dead letters'
-    description: 'Something in the log could not be counted and was kept as a dead letter. docs/operations.md#dead-letters'
+    description: 'Something could not be counted and was kept as a dead letter. docs/operations.md#dead-letters'
     severity: 3
     enabled: true
     autoMitigate: true

@@ -45,7 +45,7 @@ resource blobOwner 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   }
 }
 
-// A host that cannot start says why in a table of this account. Queues it needs for blob triggers only, which we have not.
+// A host that cannot start says why in a table of this account. Queues are for blob triggers only, which we have not.
 resource tableContributor 'Microsoft.Authorization/roleAssignments@2022-04-01' = {
   name: guid(account.id, appPrincipalId, roles.storageTableDataContributor)
   scope: account

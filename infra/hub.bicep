@@ -20,8 +20,8 @@ resource namespace 'Microsoft.EventHub/namespaces@2024-01-01' = {
   }
   properties: {
     minimumTlsVersion: '1.2'
-    // Azure Monitor has no other way to write to a hub than a shared access policy (hub-access.bicep). The app reads with
-    // its identity, and no key leaves the namespace through these files.
+    // Azure Monitor has no other way to write to a hub than a shared access policy (hub-access.bicep). The app reads
+    // with its identity, and no key leaves the namespace through these files.
     disableLocalAuth: !localAuth
     isAutoInflateEnabled: maximumThroughputUnits > throughputUnits
     maximumThroughputUnits: maximumThroughputUnits > throughputUnits ? maximumThroughputUnits : 0

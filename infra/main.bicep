@@ -8,7 +8,7 @@ targetScope = 'subscription'
 @maxLength(32)
 param name string
 
-@description('Azure region. Where a Batch account is given, its region: a diagnostic setting only writes to a hub in it.')
+@description('Azure region: that of the Batch account, since a diagnostic setting only writes to a hub in it.')
 @minLength(1)
 param location string
 
@@ -32,7 +32,7 @@ param consumerGroup string = 'batch-rollups'
 @maxValue(32)
 param partitions int = 4
 
-@description('Days that a new hub keeps its messages: as long may the app stand still without loss. Standard tier: 7 at most.')
+@description('Days that a new hub keeps its messages: so long may the app stand still and lose nothing.')
 @minValue(1)
 @maxValue(7)
 param hubRetentionDays int = 7
@@ -69,7 +69,7 @@ param apiAuthLevel string = 'function'
 @description('Whether the Python worker sends OpenTelemetry metrics to Application Insights (docs/telemetry.md).')
 param workerTelemetry bool = false
 
-@description('Most instances of the function app. 0: as many as the hub has partitions, yet 40 at least (docs/operations.md).')
+@description('Most instances of the function app. 0: as many as the hub has partitions, yet 40 at least.')
 @minValue(0)
 @maxValue(1000)
 param maximumInstances int = 0
@@ -78,7 +78,7 @@ param maximumInstances int = 0
 @allowed([512, 2048, 4096])
 param instanceMemoryMB int = 2048
 
-@description('Instances that are kept running for the ingest function. 0: it scales to none and starts with the first message.')
+@description('Instances that are kept running for the ingest function. 0: it starts with the first message.')
 @minValue(0)
 @maxValue(32)
 param alwaysReadyInstances int = 0

@@ -1,4 +1,4 @@
-// What `azd env set NAME VALUE` gives. docs/operations.md has the list; a variable that is not set has the default here.
+// What `azd env set NAME VALUE` gives, or the default. docs/operations.md explains them.
 using 'main.bicep'
 
 param name = readEnvironmentVariable('AZURE_ENV_NAME')

@@ -85,6 +85,15 @@ def test_a_module_gets_the_parameters_that_it_has(name: str) -> None:
     assert {name for name, default in wanted.items() if default is REQUIRED} - given.keys() == set()
 
 
+@pytest.mark.parametrize("name", MAIN.modules)
+def test_a_parameter_that_is_handed_on_keeps_its_type(name: str) -> None:
+    module = MAIN.modules[name]
+    wanted = FILES[module.of].types
+    for parameter, given in module.body["params"].items():
+        if isinstance(given, Expression) and given.text in MAIN.types:
+            assert MAIN.types[given.text] == wanted[parameter], parameter
+
+
 def test_every_file_is_a_module_of_main() -> None:
     assert {"main.bicep", *(module.of for module in MAIN.modules.values())} == FILES.keys()
 
@@ -137,6 +146,11 @@ def test_roles_are_the_least_and_each_is_for_a_resource() -> None:
         assigned.add((file.path.name, scope.text, role, principal))
     assert assigned == LEAST
     assert {role for _, _, role, _ in LEAST} == ROLES.keys()
+
+
+def test_the_page_lists_the_roles() -> None:
+    rows = re.findall(r"^\| (?:app|readers' group) \| (?:Azure )?([\w ]+) \|", OPERATIONS, re.MULTILINE)
+    assert sorted(row.replace(" ", "").lower() for row in rows) == sorted(role.lower() for _, _, role, _ in LEAST)
 
 
 def test_no_key_is_read_or_allowed() -> None:
