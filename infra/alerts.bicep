@@ -246,7 +246,7 @@ resource storageThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = [for ac
   location: 'global'
   tags: tags
   properties: {
-    description: 'Azure Storage refuses or slows requests. docs/operations.md#storage-throttles'
+    description: 'Azure Storage refuses requests to keep its limits. docs/operations.md#storage-throttles'
     severity: 2
     enabled: true
     autoMitigate: true
@@ -273,7 +273,6 @@ resource storageThrottled 'Microsoft.Insights/metricAlerts@2018-03-01' = [for ac
                 'ClientAccountRequestThrottlingError'
                 'ClientThrottlingError'
                 'ServerBusyError'
-                'SuccessWithThrottling'
               ]
             }
           ]
