@@ -1,0 +1,72 @@
+"""The GitHub workflows and azure.yaml: read by linters that come as packages, and what they name exists."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+from ruamel.yaml import YAML
+
+from tests.infra.files import FILES, ROOT
+
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+AZD: dict[str, Any] = YAML(typ="safe").load(ROOT / "azure.yaml")
+SCRIPTS = Path(sys.executable).parent
+TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+COMING = {"audit", "package"}
+"""Targets that the Makefile is about to have."""
+
+
+def _steps(path: Path) -> list[dict[str, Any]]:
+    jobs = YAML(typ="safe").load(path)["jobs"].values()
+    return [step for job in jobs for step in job["steps"]]
+
+
+def _run(program: str, *arguments: str) -> None:
+    files = [str(path) for path in WORKFLOWS]
+    done = subprocess.run(
+        [str(SCRIPTS / program), *arguments, *files], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def test_they_are_workflows() -> None:
+    _run("check-jsonschema", "--builtin-schema", "vendor.github-workflows")
+
+
+def test_they_are_safe() -> None:
+    _run("zizmor", "--offline", "--pedantic", "--no-progress")
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_actions_are_pinned_by_commit(path: Path) -> None:
+    used = [step["uses"] for step in _steps(path) if "uses" in step]
+    assert [name for name in used if not re.fullmatch(r"[\w-]+/[\w-]+@[0-9a-f]{40}", name)] == []
+
+
+def test_no_workflow_takes_a_secret() -> None:
+    for path in WORKFLOWS:
+        assert "secrets." not in path.read_text(encoding="utf-8")
+
+
+def test_what_they_make_can_be_made() -> None:
+    hooks = [service["hooks"]["prepackage"]["run"] for service in AZD["services"].values()]
+    runs = [*hooks, *(step["run"] for path in WORKFLOWS for step in _steps(path) if "run" in step)]
+    made = {target for run in runs for target in re.findall(r"\bmake ([a-z-]+)", run)}
+    assert made - TARGETS - COMING == set()
+
+
+def test_azd_finds_infra_and_app() -> None:
+    infra = AZD["infra"]
+    assert (ROOT / infra["path"] / f"{infra['module']}.bicep").is_file()
+    (name,) = AZD["services"]
+    site = FILES["app.bicep"].resources["site"].body
+    assert f"'azd-service-name': '{name}'" in site["tags"].text
+    assert (ROOT / AZD["services"][name]["project"] / "host.json").is_file()
+
+
+def test_nothing_of_the_deployment_is_deployed() -> None:
+    ignored = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
+    assert {"infra", "azure.yaml", ".azure", ".git*"} <= set(ignored)
