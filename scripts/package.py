@@ -31,8 +31,6 @@ DEPLOYED = frozenset({"function_app.py", "host.json", "requirements.txt", "proce
 SITE_PACKAGES = ".python_packages/lib/site-packages"
 """Where the Python worker looks for packages that were not installed by a remote build."""
 PLATFORM = "x86_64-manylinux_2_28"
-WWWROOT = "/home/site/wwwroot"
-"""Where Azure mounts the package: what a traceback from vendored bytecode names."""
 EPOCH = (1980, 1, 1, 0, 0, 0)
 """The earliest time that a zip can name."""
 RUNS = 3
@@ -102,8 +100,7 @@ def compile_bytecode(folder: Path) -> None:
     compileall.compile_dir(
         folder,
         quiet=2,  # a package may bring sources for another Python, which nothing imports
-        stripdir=str(folder),
-        prependdir=WWWROOT,
+        stripdir=str(folder),  # a module learns where it is when it is imported
         invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
     )
 
@@ -181,9 +178,8 @@ def _files(folder: Path) -> list[str]:
 
 
 def _uv(*arguments: str) -> None:
-    ran = subprocess.run(
-        ["sh", str(ROOT / "scripts" / "uv"), *arguments], check=False, capture_output=True, text=True, cwd=ROOT
-    )
+    command = [str(ROOT / "scripts" / "uv"), *arguments]
+    ran = subprocess.run(command, check=False, capture_output=True, text=True, cwd=ROOT)
     if ran.returncode:
         raise PackageError(f"uv {' '.join(arguments[:2])} failed:\n{ran.stderr.strip()}")
 
