@@ -64,7 +64,7 @@ lock: $(READY) ## Pin again what pyproject.toml names
 	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml -o requirements.txt
 	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
 
-package: $(READY) ## What is deployed, as .package/batch-rollups.zip; VENDORED=1 with its packages, for a deployment without remote build
+package: $(READY) ## What is deployed, as dist/app.zip; VENDORED=1 with its packages, no remote build needed
 	@$(PYTHON) -m scripts.package $(if $(VENDORED),--vendored) $(ARGS)
 
 licences: $(READY) ## List again in THIRD-PARTY.md what ships, by whose licence

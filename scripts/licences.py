@@ -114,9 +114,9 @@ def _table(packages: Iterable[Shipped]) -> list[str]:
 def _licence(name: str, metadata: PackageMetadata) -> str:
     """Of a package: its expression, else the first of its older fields that is known."""
     if expression := metadata.get("License-Expression"):
-        return expression
+        return str(expression)
     classifiers = [line for line in metadata.get_all("Classifier") or () if line.startswith("License ::")]
-    words = [metadata.get("License") or "", *(line.rpartition(" :: ")[2] for line in classifiers)]
+    words: list[str] = [metadata.get("License") or "", *(line.rpartition(" :: ")[2] for line in classifiers)]
     known = [licence for word in words if (licence := _NAMES.get(word, word)) in ALLOWED]
     if not known:
         raise LicenceError(f"{name}: no licence is known by {words}")

@@ -18,14 +18,14 @@ import subprocess
 import sys
 import tempfile
 import zipfile
-from collections.abc import Iterable
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pathspec
 
 ROOT = Path(__file__).resolve().parent.parent
-ZIP = ROOT / ".package" / "batch-rollups.zip"
+ZIP = ROOT / "dist" / "app.zip"
 DEPLOYED = frozenset({"function_app.py", "host.json", "requirements.txt", "processors", "reader"})
 """All that may stand at the top of the package, beside the vendored packages."""
 SITE_PACKAGES = ".python_packages/lib/site-packages"
@@ -58,41 +58,47 @@ def deployed_files(root: Path) -> list[str]:
     return sorted(found)
 
 
-def write_zip(folder: Path, files: Iterable[str], target: Path) -> None:
-    """Pack files of a folder, with one time and one mode for all."""
+def write_zip(entries: Mapping[str, Path], target: Path) -> None:
+    """Pack files, each under its path in the zip, with one time and one mode for all."""
     target.parent.mkdir(parents=True, exist_ok=True)
     partial = target.with_name(f"{target.name}.partial")
     with zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
-        for path in files:
+        for path, source in sorted(entries.items()):
             entry = zipfile.ZipInfo(path, EPOCH)
             entry.compress_type = zipfile.ZIP_DEFLATED
             entry.create_system = 3  # Unix, whose mode the next line is
             entry.external_attr = 0o100644 << 16
-            archive.writestr(entry, (folder / path).read_bytes())
+            archive.writestr(entry, source.read_bytes())
     partial.replace(target)
 
 
-def build(root: Path, target: Path) -> None:
+def deployed(root: Path, requirements: Path | None = None) -> dict[str, Path]:
+    """What is deployed, by path; with another file for requirements.txt if one is given. Raises PackageError."""
+    entries = {path: root / path for path in deployed_files(root)}
+    return entries if requirements is None else entries | {"requirements.txt": requirements}
+
+
+def build(root: Path, target: Path, requirements: Path | None = None) -> None:
     """The package for a remote build. Raises PackageError."""
-    write_zip(root, deployed_files(root), target)
+    write_zip(deployed(root, requirements), target)
 
 
-def build_vendored(root: Path, target: Path) -> None:
+def build_vendored(root: Path, target: Path, requirements: Path | None = None) -> None:
     """The package with its packages and the bytecode of all. Raises PackageError."""
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
-        for path in deployed_files(root):
+        for path, source in deployed(root, requirements).items():
             (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(root / path, folder / path)
+            shutil.copyfile(source, folder / path)
         site_packages = folder / SITE_PACKAGES
         _uv(
             "pip", "install", "--target", str(site_packages), "--python", sys.executable,
             "--python-platform", PLATFORM, "--python-version", "3.13", "--only-binary", ":all:",
-            "--require-hashes", "--no-deps", "--requirements", str(root / "requirements.txt"),
+            "--require-hashes", "--no-deps", "--requirements", str(folder / "requirements.txt"),
         )  # fmt: skip
         shutil.rmtree(site_packages / "bin", ignore_errors=True)  # commands, with this machine's Python in them
         compile_bytecode(folder)
-        write_zip(folder, sorted(_files(folder)), target)
+        write_zip({path: folder / path for path in _files(folder)}, target)
 
 
 def compile_bytecode(folder: Path) -> None:
@@ -105,12 +111,12 @@ def compile_bytecode(folder: Path) -> None:
     )
 
 
-def create_environment(folder: Path, root: Path = ROOT) -> Path:
-    """An environment with what requirements.txt says and nothing else; its Python."""
+def create_environment(folder: Path, requirements: Path) -> Path:
+    """An environment with what a file of requirements says and nothing else; its Python. Raises PackageError."""
     _uv("venv", "--no-project", "--python", sys.executable, str(folder))
     python = folder / "bin" / "python"
-    requirements = str(root / "requirements.txt")
-    _uv("pip", "install", "--python", str(python), "--require-hashes", "--no-deps", "--requirements", requirements)
+    hashed = ("--require-hashes", "--no-deps", "--requirements", str(requirements))
+    _uv("pip", "install", "--python", str(python), *hashed)
     _uv("pip", "check", "--python", str(python))
     return python
 
@@ -158,7 +164,7 @@ def report(target: Path) -> None:
             count = len(archive.namelist())
             archive.extractall(app, [name for name in archive.namelist() if not name.endswith(".pyc")])
         shutil.rmtree(app / SITE_PACKAGES, ignore_errors=True)
-        python = create_environment(Path(temporary) / "environment")
+        python = create_environment(Path(temporary) / "environment", app / "requirements.txt")
         packages = site_packages_of(python)
         installed = sum((packages / path).stat().st_size for path in _files(packages))
         print(f"{os.path.relpath(target)}: {target.stat().st_size / 1e6:.2f} MB, {count:,} files")
@@ -187,12 +193,13 @@ def _uv(*arguments: str) -> None:
 def main() -> int:
     """Build, and say what it weighs."""
     parser = argparse.ArgumentParser(prog="python -m scripts.package", description="Build what is deployed.")
-    parser.add_argument("--output", type=Path, default=ZIP, help="the zip (default .package/batch-rollups.zip)")
+    parser.add_argument("--output", type=Path, default=ZIP, help="the zip (default dist/app.zip)")
     parser.add_argument("--vendored", action="store_true", help="with the packages for Linux on x86-64, and bytecode")
+    parser.add_argument("--requirements", type=Path, help="file to deploy as requirements.txt")
     parser.add_argument("--quick", action="store_true", help="do not measure its start")
     options = parser.parse_args()
     try:
-        (build_vendored if options.vendored else build)(ROOT, options.output)
+        (build_vendored if options.vendored else build)(ROOT, options.output, options.requirements)
         if options.quick:
             print(os.path.relpath(options.output))
         else:

@@ -19,6 +19,6 @@ def app(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def python(app: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The Python of the environment; `uv pip check` found nothing missing in it."""
-    return package.create_environment(tmp_path_factory.mktemp("environment") / "env")
+    return package.create_environment(tmp_path_factory.mktemp("environment") / "env", app / "requirements.txt")

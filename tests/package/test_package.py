@@ -4,6 +4,7 @@ import re
 import shutil
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -52,7 +53,7 @@ def test_core_tools_read_the_same_of_funcignore() -> None:
         *(f"reader/web/dist/{page}" for page in PAGES), "__pycache__/function_app.cpython-313.pyc",
         "processors/__pycache__/write.cpython-313.pyc", "reader/web/__pycache__/x.pyc", ".venv/bin/python",
         "node_modules/echarts/index.js", "local.settings.json", "report.html", "mutants/processors/plan.py",
-        ".azure/.env", "batch_rollups.egg-info/PKG-INFO", ".package/batch-rollups.zip",
+        ".azure/.env", "batch_rollups.egg-info/PKG-INFO", "dist/app.zip",
     ]  # fmt: skip
     assert {path for path in {*project_files(), *made} if not core_tools_denies(lines, path)} == set(
         deployed_files(ROOT)
@@ -79,6 +80,17 @@ def test_the_same_files_make_the_same_zip(small: Path, tmp_path_factory: pytest.
     build(small, target / "second.zip")
     assert (target / "first.zip").read_bytes() == (target / "second.zip").read_bytes()
     assert sorted(path.name for path in target.iterdir()) == ["first.zip", "second.zip"]
+
+
+def test_another_file_may_be_deployed_as_its_requirements(
+    small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = tmp_path_factory.mktemp("zips") / "package.zip"
+    (small / "requirements-other.txt").write_text("other")
+    build(small, target, small / "requirements-other.txt")
+    with zipfile.ZipFile(target) as archive:
+        assert archive.read("requirements.txt") == b"other"
+        assert "requirements-other.txt" not in archive.namelist()
 
 
 @pytest.mark.parametrize("forgotten", ["passwords.txt", "notes/today.py"])
