@@ -20,7 +20,7 @@ from rich.table import Table
 
 from benchmarks import naive
 from devstack.azurite import Azurite
-from processors.events import execution, record_time
+from processors.events import execution, newest_time
 from processors.ingest import Batch, Message, ingest
 from processors.plan import by_job, plan
 from processors.records import decode
@@ -74,7 +74,7 @@ def stages() -> list[Figure]:
     planned = plan(job.job, "0", None, job.tasks, {})
     work: dict[str, Callable[[], object]] = {
         "bytes → records": lambda: decode(body),
-        "records → executions": lambda: [(record_time(each), execution(each)) for each in records],
+        "records → executions": lambda: (newest_time(records), [execution(each) for each in records]),
         "executions → jobs": lambda: by_job(executions),
         "jobs → transaction": lambda: plan(job.job, "0", None, job.tasks, {}),
         "transaction → bytes": lambda: transaction_body("http://a", "TaskRollups", planned.operations, "x" * 32),

@@ -33,6 +33,8 @@ _BOUNDED = frozenset({"exitCodes", "failures", "pools"})
 _PERCENTILES = frozenset(f"p{p}DurationSeconds" for p in PERCENTILES)
 _INT64 = frozenset({"systemTaskVersion"})
 _UNCHECKED = frozenset({"PartitionKey", "RowKey", "Timestamp"})
+_HOW_IT_IS_KEPT = ("shardCount", "bucketCount", "contractVersion")
+"""Columns of a job that its executions do not tell."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _LOWEST = datetime.min.replace(tzinfo=UTC)
@@ -73,7 +75,8 @@ def differences(expected: Mapping[Key, Mapping[str, object]], actual: Iterable[M
     several = len({partition.split("|")[0] for partition, _ in expected}) > 1
     missing = dict(expected)
     for row in actual:
-        key = (str(row["PartitionKey"]), str(row["RowKey"]))
+        partition = "|".join(str(row["PartitionKey"]).split("|")[:2])  # whichever of its job's buckets a task is in
+        key = (partition, str(row["RowKey"]))
         if "|" in key[0] and key[1].startswith("~"):
             continue
         wanted = missing.pop(key, None)
@@ -297,13 +300,14 @@ def _problems(expected: Mapping[str, object], actual: Mapping[str, object], *, o
             problems.append(f"{column} {problem}")
     for column in actual.keys() - expected.keys() - _UNCHECKED:
         found = actual[column]
-        if column == "shardCount" and of_job:
+        if column in _HOW_IT_IS_KEPT and of_job:
             if not (isinstance(found, EntityProperty) and found.edm_type == EdmType.INT64 and found.value >= 1):
-                problems.append(f"shardCount is {_shown(found)}, expected at least 1, as {EdmType.INT64.value}")
+                problems.append(f"{column} is {_shown(found)}, expected at least 1, as {EdmType.INT64.value}")
         elif not (column in _BOUNDED | {"durationHistogram"} and found == "{}"):
             problems.append(f"{column} is {_shown(found)}, expected none")
-    if of_job and "shardCount" not in actual:
-        problems.append("shardCount is missing, expected at least 1")
+    if of_job:
+        missing = [column for column in _HOW_IT_IS_KEPT if column not in actual]
+        problems += [f"{column} is missing, expected at least 1" for column in missing]
     return sorted(problems)
 
 

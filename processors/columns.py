@@ -1,7 +1,7 @@
 """The contract of the tables: every column and its type; docs/tables.md says what each means.
 
-`TASK_COLUMNS` and `JOB_COLUMNS` are what readers may rely on. `SHARD_COLUMNS` are a job's partial sums, ours alone:
-they stand beside its tasks and are exact where the published row rounds.
+`TASK_COLUMNS` and `JOB_COLUMNS` are what readers may rely on. `SHARD_COLUMNS` are a job's partial sums and
+`LAYOUT_COLUMNS` its layout, ours alone: they stand beside its tasks, the sums exact where the published row rounds.
 
 A row is a mapping of column to value in Table Storage's types. Absent means unknown: Table Storage has no null. An
 integer is 32 bits wide unless it is an `Int64`.
@@ -14,6 +14,9 @@ from typing import NamedTuple
 
 TASKS = "TaskRollups"
 JOBS = "JobRollups"
+
+CONTRACT_VERSION = 1
+"""Of the rows that this code writes; absent in a row is 1. docs/tables.md says when it changes and who minds."""
 
 
 class Int64(int):
@@ -108,6 +111,8 @@ JOB_COLUMNS: Mapping[str, Edm] = (
         "failures": Edm.STRING,
         "pools": Edm.STRING,
         "shardCount": Edm.INT64,
+        "bucketCount": Edm.INT64,
+        "contractVersion": Edm.INT64,
         "durationHistogram": Edm.STRING,
         "completionsOverTime": Edm.STRING,
     }
@@ -115,7 +120,7 @@ JOB_COLUMNS: Mapping[str, Edm] = (
 
 SHARD_COLUMNS: Mapping[str, Edm] = (
     _KEYS
-    | {"account": Edm.STRING, "jobId": Edm.STRING}
+    | {"contractVersion": Edm.INT64, "account": Edm.STRING, "jobId": Edm.STRING}
     | _COUNTS
     | {
         "durationMicroseconds": Edm.STRING,  # of any size
@@ -133,3 +138,5 @@ SHARD_COLUMNS: Mapping[str, Edm] = (
         "completionsOverTime": Edm.STRING,
     }
 )
+
+LAYOUT_COLUMNS: Mapping[str, Edm] = _KEYS | {"bucketCount": Edm.INT64}

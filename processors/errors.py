@@ -6,6 +6,7 @@
     ├── Conflict                 another instance changed a row first: read again, plan again
     ├── RowRefused               storage will never take this row as it is
     ├── UnreadableRow            a stored row is not one that this package writes
+    │   └── NewerContract        it is written by a newer version of this package
     ├── UnreadableLetter         a stored dead letter is not one that this package writes
     └── BadRequest               a reader asked for what cannot be answered
         ├── NotFound             for a job or task that the tables do not have
@@ -62,6 +63,15 @@ class RowRefused(BatchRollupsError):  # noqa: N818 - names what storage did
 
 class UnreadableRow(BatchRollupsError):  # noqa: N818 - names what was found
     """A stored row does not decode: it was edited by hand or written by something else."""
+
+
+class NewerContract(UnreadableRow):
+    """A stored row has a newer contract version than this code: what is new in it would be lost if we replaced it."""
+
+    def __init__(self, name: str, version: int, known: int) -> None:
+        super().__init__(
+            f"stored row {name} has contract version {version}, this app knows {known}: deploy the newer app everywhere"
+        )
 
 
 class UnreadableLetter(BatchRollupsError):  # noqa: N818 - names what was found

@@ -6,12 +6,13 @@ event"; of the widths: Batch's REST types (counts are 32 bits wide, `systemTaskV
 """
 
 import re
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Annotated, Any, NamedTuple, Required, TypedDict
 
-from pydantic import AfterValidator, BeforeValidator, Field, TypeAdapter, ValidationError
-from pydantic_core import PydanticCustomError
+from pydantic import AfterValidator, Field, GetCoreSchemaHandler, TypeAdapter, ValidationError
+from pydantic_core import CoreSchema, PydanticCustomError, core_schema
 
 from processors import limits
 from processors.records import Record, lenient_json, member
@@ -59,30 +60,40 @@ def execution(record: Record) -> Execution | list[str]:
             properties = lenient_json(properties)
         except ValueError as error:
             return [f"properties: not JSON: {error}"]
+    event = properties if _in_known_case(properties, _Event) else _known_case(properties, _Event)
     try:
         read: _Record = _RECORD.validate_python(
-            {"resourceId": member(record.fields, "resourceId"), "properties": _known_case(properties, _Event)},
-            strict=True,
+            {"resourceId": member(record.fields, "resourceId"), "properties": event}, strict=True
         )
     except ValidationError as error:
         return [
-            f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors(include_url=False, include_input=False)
+            f"{'.'.join(map(str, each['loc']))}: "
+            + (_MISSING if each["input"] is None else _MESSAGES.get(each["type"], each["msg"]))
+            for each in error.errors(include_url=False)
         ]
-    return _execution(read) if (problem := _key_problem(read)) is None else [problem]
+    problem = _key_problem(read["resourceId"], read["properties"])
+    return _execution(read["resourceId"], read["properties"]) if problem is None else [problem]
 
 
-def record_time(record: Record) -> int | None:
-    """The record's own `time` in microseconds since 1970 UTC, None where it has none that can be read."""
-    value = member(record.fields, "time")
-    try:
-        return parse_time(value)
-    except PydanticCustomError:
-        return None
+def newest_time(records: Iterable[Record]) -> int | None:
+    """The latest `time` of the records in microseconds since 1970 UTC, None where none has one that can be read.
+
+    Times are compared as text, and one is read: a message's are written alike. Where they are not, it is one of them.
+    """
+    texts = {time for record in records if isinstance(time := member(record.fields, "time"), str)}
+    for text in sorted(texts, reverse=True):
+        try:
+            return parse_time(text)
+        except PydanticCustomError:
+            continue
+    return None
 
 
 # --- times -----------------------------------------------------------------------------------------------------------
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d{1,7})?(?:Z|[+-]\d\d:?\d\d)?", re.ASCII)
+_TIME = r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,7})?(?:Z|[+-][0-9]{2}:?[0-9]{2})?"
+_NO_TIME = "not a time such as 2026-11-22T09:00:00.1234567Z"
+_IS_TIME = re.compile(_TIME).fullmatch
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
 
@@ -92,15 +103,19 @@ def parse_time(value: Any) -> int:
 
     Microseconds since 1970 UTC; a seventh digit is cut off. Raises PydanticCustomError.
     """
-    if not isinstance(value, str) or not _TIME.fullmatch(value):
-        raise PydanticCustomError("time", "not a time such as 2026-11-22T09:00:00.1234567Z")
+    if not isinstance(value, str) or not _IS_TIME(value):
+        raise PydanticCustomError("time", _NO_TIME)
+    return _microseconds(value)
+
+
+def _microseconds(time_text: str) -> int:
+    """Of a text in the form of a time. Raises PydanticCustomError."""
     try:
-        time = datetime.fromisoformat(value)
-        if time.tzinfo is None:
-            time = time.replace(tzinfo=UTC)
-        micros = (time - _EPOCH) // _MICROSECOND
+        time = datetime.fromisoformat(time_text)
+        since = (time if time.tzinfo is not None else time.replace(tzinfo=UTC)) - _EPOCH
     except (ValueError, OverflowError) as error:
         raise PydanticCustomError("time", "not a time: {error}", {"error": str(error)}) from None
+    micros = (since.days * 86_400 + since.seconds) * 1_000_000 + since.microseconds
     if not _EARLIEST <= micros <= _LATEST:
         raise PydanticCustomError("time", "not between the years 1601 and 9999, which Table Storage can hold")
     return micros
@@ -148,20 +163,21 @@ def job_key(account: str, job_id: str) -> str:
     return f"{key(account)}|{key(job_id)}"
 
 
-def _key_problem(read: "_Record") -> str | None:
+def _key_problem(account: str, event: "_Event") -> str | None:
     """Why Table Storage could not take the keys, None where it can. Only ids far from Batch's own rules get here."""
-    for field, made in (
-        ("properties.jobId", job_key(read["resourceId"], read["properties"]["jobId"])),
-        ("properties.id", key(read["properties"]["id"])),
+    for field, length in (
+        ("properties.jobId", len(key(account)) + len("|") + len(key(event["jobId"])) + limits.BUCKET_UNITS),
+        ("properties.id", len(key(event["id"]))),
     ):
-        if len(made) > limits.KEY_UNITS:
-            return f"{field}: as a key it takes {len(made)} characters, Table Storage allows {limits.KEY_UNITS}"
+        if length > limits.KEY_UNITS:
+            return f"{field}: as a key it takes {length} characters, Table Storage allows {limits.KEY_UNITS}"
     return None
 
 
 # --- the event's fields ----------------------------------------------------------------------------------------------
 
 
+@lru_cache(maxsize=256)  # every record of an account has the same
 def _account(resource_id: str) -> str:
     account = next((part for part in reversed(resource_id.split("/")) if part), "")
     if not 1 <= len(account) <= limits.ID_LENGTH:
@@ -169,76 +185,80 @@ def _account(resource_id: str) -> str:
     return account
 
 
-def _unicode(text: str) -> str:
-    """JSON can spell half of a surrogate pair, which has no bytes to be stored as."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        raise PydanticCustomError("text", "holds half of a surrogate pair") from None
-    return text
-
-
 def cut(text: str, units: int) -> str:
     """At most `units` UTF-16 units of `text`; a cut text ends with an ellipsis."""
+    if 2 * len(text) <= units:  # a character has two at most
+        return text
     encoded = text.encode("utf-16-le")
     if len(encoded) <= 2 * units:
         return text
     return encoded[: 2 * (units - 1)].decode("utf-16-le", "ignore") + "…"
 
 
+class _TimeText:
+    """A text in the form of a time; becomes its microseconds. (The form is held to where it costs least.)"""
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: object, handler: GetCoreSchemaHandler) -> CoreSchema:
+        text = core_schema.str_schema(pattern=f"^(?:{_TIME})$", strict=True)
+        told = core_schema.custom_error_schema(text, custom_error_type="time", custom_error_message=_NO_TIME)
+        return core_schema.no_info_after_validator_function(_microseconds, told)
+
+
 _INT32, _INT64 = 2**31 - 1, 2**63 - 1
 _Id = Annotated[str, Field(min_length=1, max_length=limits.ID_LENGTH)]
 _Name = Annotated[str, Field(max_length=limits.ID_LENGTH)]
-_Text = Annotated[str, AfterValidator(_unicode)]
+_Text = Annotated[str, Field(max_length=limits.MESSAGE_BYTES)]  # no bound, but the reason to look for surrogates
 _Count = Annotated[int, Field(ge=0, le=_INT32)]
 _Int32 = Annotated[int, Field(ge=-_INT32 - 1, le=_INT32)]
 _Limit = Annotated[int, Field(ge=-1, le=_INT32)]
 _Version = Annotated[int, Field(ge=-_INT64 - 1, le=_INT64)]
-_Time = Annotated[int, BeforeValidator(parse_time)]
+_Time = Annotated[int, _TimeText]
 
 
-# JSON objects of the event, under the event's own names; a key that is left out has its field's default, which
+# JSON objects of the event, under the event's own names; a key that is left out or null has its field's default, which
 # `_execution` gives. (Models would take twice as long.) They are read strictly: a number in quotes is a mistake.
 
 
 class _SchedulingError(TypedDict, total=False):
-    category: _Text
-    code: _Text
-    message: _Text
+    category: _Text | None
+    code: _Text | None
+    message: _Text | None
+    details: Any
 
 
 class _NodeInfo(TypedDict, total=False):
-    poolId: _Name
-    nodeId: _Name
+    poolId: _Name | None
+    nodeId: _Name | None
 
 
 class _MultiInstanceSettings(TypedDict, total=False):
-    numberOfInstances: _Count
+    numberOfInstances: _Count | None
 
 
 class _Constraints(TypedDict, total=False):
-    maxTaskRetryCount: _Limit
+    maxTaskRetryCount: _Limit | None
 
 
 class _ExecutionInfo(TypedDict, total=False):
-    startTime: _Time
+    startTime: _Time | None
     endTime: Required[_Time]
-    exitCode: _Int32
-    retryCount: _Count
-    requeueCount: _Count
-    result: _Text
-    schedulingError: _SchedulingError
+    exitCode: _Int32 | None
+    retryCount: _Count | None
+    requeueCount: _Count | None
+    result: _Text | None
+    schedulingError: _SchedulingError | None
 
 
 class _Event(TypedDict, total=False):
     jobId: Required[_Id]
     id: Required[_Id]
-    taskType: _Text
-    systemTaskVersion: _Version
-    requiredSlots: _Count
-    nodeInfo: _NodeInfo
-    multiInstanceSettings: _MultiInstanceSettings
-    constraints: _Constraints
+    taskType: _Text | None
+    systemTaskVersion: _Version | None
+    requiredSlots: _Count | None
+    nodeInfo: _NodeInfo | None
+    multiInstanceSettings: _MultiInstanceSettings | None
+    constraints: _Constraints | None
     executionInfo: Required[_ExecutionInfo]
 
 
@@ -248,6 +268,8 @@ class _Record(TypedDict):
 
 
 _RECORD = TypeAdapter(_Record).validator
+_MISSING = "Field required"  # also where it is null
+_MESSAGES = {"string_unicode": "holds half of a surrogate pair"}  # which JSON can spell, and no bytes can store
 
 _PARTS: dict[str, type] = {
     "nodeInfo": _NodeInfo,
@@ -258,57 +280,67 @@ _PARTS: dict[str, type] = {
 }
 _NAMES = {part: frozenset(part.__annotations__) for part in (_Event, *_PARTS.values())}
 _BY_LOWER = {part: {name.lower(): name for name in names} for part, names in _NAMES.items()}
-_WITHIN = {part: names & _PARTS.keys() for part, names in _NAMES.items()}
+_WITHIN = {part: [(name, _PARTS[name]) for name in names & _PARTS.keys()] for part, names in _NAMES.items()}
+
+
+def _in_known_case(value: Any, part: type) -> bool:
+    """Whether all keys in `value` are documented ones, in their own case, as they nearly always are."""
+    if type(value) is not dict or not value.keys() <= _NAMES[part]:
+        return False
+    for name, within in _WITHIN[part]:
+        held = value.get(name)
+        if held is not None and not _in_known_case(held, within):
+            return False
+    return True
 
 
 def _known_case(value: Any, part: type) -> Any:
-    """`value` with the keys of `part` (and of the objects in it) in the documented case. An exact key wins.
-
-    Keys with null are left out: in the event, null is the same as absent.
-    """
+    """`value` with the keys of `part` (and of the objects in it) in the documented case. An exact key wins."""
     if not isinstance(value, dict):
         return value
     names, by_lower = _NAMES[part], _BY_LOWER[part]
     known: dict[str, Any] = {}
     for name, held in value.items():
-        if held is None:
-            continue
         if name in names:
             known[name] = held
         elif (meant := by_lower.get(name.lower())) is not None and meant not in value:
             known[meant] = held
-    for name in _WITHIN[part]:
+    for name, within in _WITHIN[part]:
         if name in known:
-            known[name] = _known_case(known[name], _PARTS[name])
+            known[name] = _known_case(known[name], within)
     return known
 
 
-def _execution(record: _Record) -> Execution:
-    event = record["properties"]
+_NO_NODE: _NodeInfo = {}
+_NO_SETTINGS: _MultiInstanceSettings = {}
+_NO_CONSTRAINTS: _Constraints = {}
+_NO_ERROR: _SchedulingError = {}
+
+
+def _execution(account: str, event: _Event) -> Execution:
     info = event["executionInfo"]
-    node = event.get("nodeInfo", _NodeInfo())
-    error = info.get("schedulingError", _SchedulingError())
-    result = info.get("result", "")
+    node = event.get("nodeInfo") or _NO_NODE
+    error = info.get("schedulingError") or _NO_ERROR
+    result = info.get("result")
     exit_code = info.get("exitCode")
     return Execution(
-        account=record["resourceId"],
-        job_id=event["jobId"],
-        task_id=event["id"],
-        task_type=cut(event.get("taskType", ""), limits.CODE_UNITS),
-        pool_id=node.get("poolId", ""),
-        node_id=node.get("nodeId", ""),
-        start=info.get("startTime"),
-        end=info["endTime"],
-        required_slots=event.get("requiredSlots", 1) or 1,
-        number_of_instances=event.get("multiInstanceSettings", _MultiInstanceSettings()).get("numberOfInstances", 1)
-        or 1,
-        succeeded=result.lower() == "success" if result else exit_code == 0,
-        exit_code=exit_code,
-        failure_category=cut(error.get("category", ""), limits.CODE_UNITS),
-        failure_code=cut(error.get("code", ""), limits.CODE_UNITS),
-        failure_message=cut(error.get("message", ""), limits.TEXT_UNITS),
-        retry_count=info.get("retryCount", 0),
-        requeue_count=info.get("requeueCount", 0),
-        max_task_retry_count=event.get("constraints", _Constraints()).get("maxTaskRetryCount", 0),
-        system_task_version=event.get("systemTaskVersion", 0),
+        account,
+        event["jobId"],
+        event["id"],
+        cut(event.get("taskType") or "", limits.CODE_UNITS),
+        node.get("poolId") or "",
+        node.get("nodeId") or "",
+        info.get("startTime"),
+        info["endTime"],
+        event.get("requiredSlots") or 1,
+        (event.get("multiInstanceSettings") or _NO_SETTINGS).get("numberOfInstances") or 1,
+        result.lower() == "success" if result else exit_code == 0,
+        exit_code,
+        cut(error.get("category") or "", limits.CODE_UNITS),
+        cut(error.get("code") or "", limits.CODE_UNITS),
+        cut(error.get("message") or "", limits.TEXT_UNITS),
+        info.get("retryCount") or 0,
+        info.get("requeueCount") or 0,
+        (event.get("constraints") or _NO_CONSTRAINTS).get("maxTaskRetryCount") or 0,
+        event.get("systemTaskVersion") or 0,
     )

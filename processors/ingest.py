@@ -20,7 +20,7 @@ from typing import NamedTuple, Protocol
 from processors import limits
 from processors.dead_letters import DeadLetter, DeadLetters
 from processors.errors import StorageUnavailable
-from processors.events import Execution, execution, is_task_complete, record_time
+from processors.events import Execution, execution, is_task_complete, newest_time
 from processors.plan import by_job
 from processors.records import BadInput, Decoded, decode, raw_records
 from processors.rollups import OTHER
@@ -99,7 +99,7 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
         _add(summary, written)
         for job, outcome in zip(jobs, written, strict=True):
             if outcome.unpublished is not None:
-                logger.error("job %s is counted but not published: %s", job.job.partition, outcome.unpublished)
+                logger.error("job %s is counted but not published: %s", job.job.partition(), outcome.unpublished)
             for rejected in outcome.rejected:
                 read.reject(rejected.execution, rejected.reason)
         letters = await in_parallel(
@@ -145,9 +145,9 @@ def _read(batch: Batch, summary: Summary) -> _Read:
     names: dict[str, str] = {}  # operations are compared without case; the first spelling counts
     for position, message in enumerate(batch.messages):
         decoded = decode(message.body)
+        if (time := newest_time(decoded.records)) is not None:
+            read.newest = time if read.newest is None else max(read.newest, time)
         for record in decoded.records:
-            if (time := record_time(record)) is not None:
-                read.newest = time if read.newest is None else max(read.newest, time)
             if not is_task_complete(record):
                 ignored[names.setdefault(record.operation.lower(), _name(record.operation, ignored))] += 1
         completions = _completions(decoded)

@@ -70,6 +70,12 @@ EXECUTIONS_LISTED = 100
 EXECUTIONS_A_TASK = 4_000
 """Executions a task row can tell apart: 16 bytes each beyond the listed ones, in one 64 KiB binary property."""
 
+BUCKETS_A_JOB = 32
+"""Table partitions one job may be spread over. Ten take what an account takes, 20,000 entities a second."""
+
+BUCKET_UNITS = len("|31")
+"""What a bucket's number adds to a job's key."""
+
 OPERATION_NAMES = 50
 """Ignored operations counted by name in one log line (Batch has about a dozen); the others as `other`."""
 
@@ -77,7 +83,11 @@ CONCURRENT_JOBS = 16
 """Jobs one invocation writes at a time: enough to hide storage's latency, few enough to keep memory small."""
 
 JOBS_REMEMBERED = 1_000
-"""Jobs whose last sums and ETags a process keeps in the place of reading them: some 5 KB each, 100 KB at worst."""
+SHARDS_REMEMBERED = 2_000
+"""Jobs, and partial sums of them, that a process keeps in the place of reading them: 5 KB each, 100 KB at worst."""
+
+CONCURRENT_BUCKETS = 8
+"""Buckets of one job that an invocation reads or writes at a time."""
 
 CONCURRENT_DEAD_LETTERS = 8
 """Dead letters one invocation writes at a time."""

@@ -26,10 +26,9 @@ def duration(execution: Execution) -> int | None:
     return execution.end - execution.start
 
 
-def slot_time(execution: Execution) -> int | None:
-    """Microseconds times the slots held on all nodes; None where the duration is unknown."""
-    micros = duration(execution)
-    return None if micros is None else micros * execution.required_slots * execution.number_of_instances
+def slot_time(execution: Execution, micros: int) -> int:
+    """Microseconds times the slots held on all nodes by an execution that took `micros`."""
+    return micros * execution.required_slots * execution.number_of_instances
 
 
 def retries_exhausted(execution: Execution) -> bool:
@@ -76,7 +75,7 @@ def percentile(sketch: dict[int, int], percent: int) -> float:
 def histogram_exponent(micros: int) -> int:
     """The smallest e >= -10 with a duration of at most 2^e seconds."""
     units = -(-(micros << -SMALLEST_EXPONENT) // 1_000_000)  # in 2^-10 s, rounded up
-    return max(SMALLEST_EXPONENT, (units - 1).bit_length() + SMALLEST_EXPONENT) if units else SMALLEST_EXPONENT
+    return (units - 1).bit_length() + SMALLEST_EXPONENT if units else SMALLEST_EXPONENT
 
 
 # --- completions over time -------------------------------------------------------------------------------------------
@@ -97,13 +96,13 @@ class TimeSeries:
     def width_seconds(self) -> int:
         return 60 << self.k
 
-    def add(self, end: int) -> None:
-        """Count one execution that ended at `end` (microseconds since 1970)."""
-        bucket = end // (_MINUTE << self.k)
-        known = bucket in self.counts
-        self.counts[bucket] = self.counts.get(bucket, 0) + 1
-        if not known:
-            self._fit()
+    def add(self, *ends: int) -> None:
+        """Count one execution for each time at which one ended (microseconds since 1970)."""
+        width = _MINUTE << self.k
+        for end in ends:
+            bucket = end // width
+            self.counts[bucket] = self.counts.get(bucket, 0) + 1
+        self._fit()
 
     def merge(self, other: "TimeSeries") -> "TimeSeries":
         """Both together."""
@@ -181,31 +180,41 @@ class Sums:
     histogram: dict[int, int] = field(default_factory=dict)
     over_time: TimeSeries = field(default_factory=TimeSeries)
 
-    def add(self, execution: Execution) -> None:
-        """Count one execution. Its task is counted by `change_task`."""
-        micros = duration(execution)
-        self.account = _smallest(self.account, execution.account)
-        self.job_id = _smallest(self.job_id, execution.job_id)
-        self.completions += 1
-        self.retries += execution.retry_count
-        self.requeues += execution.requeue_count
-        self.retries_exhausted += retries_exhausted(execution)
-        if micros is not None:
-            self.durations += 1
-            self.duration += micros
-            self.slot_time += micros * execution.required_slots * execution.number_of_instances
-            self.shortest = _smallest(self.shortest, micros)
-            self.longest = _longest(self.longest, Longest(micros, execution.task_id))
-            _count(self.sketch, sketch_bucket(micros))
-            _count(self.histogram, histogram_exponent(micros))
-        self.first_start = _smallest(self.first_start, execution.start)
-        self.last_end = _largest(self.last_end, execution.end)
-        _count(self.exit_codes, "none" if execution.exit_code is None else str(execution.exit_code))
-        if not execution.succeeded:
-            _count(self.failures, failure(execution))
-        share = PoolSums(1, not execution.succeeded, micros or 0)
-        self.pools[execution.pool_id] = self.pools.get(execution.pool_id, PoolSums()).plus(share)
-        self.over_time.add(execution.end)
+    def add(self, *executions: Execution) -> None:
+        """Count executions, the more at once the cheaper. Their tasks are counted by `change_task`."""
+        self.completions += len(executions)
+        pools: dict[str, list[int]] = {}
+        for execution in executions:
+            self.retries += execution.retry_count
+            self.requeues += execution.requeue_count
+            micros = duration(execution)
+            if micros is not None:
+                self.durations += 1
+                self.duration += micros
+                self.slot_time += slot_time(execution, micros)
+                _count(self.sketch, sketch_bucket(micros))
+                _count(self.histogram, histogram_exponent(micros))
+                if self.longest is None or micros >= self.longest.duration:
+                    self.longest = _longest(self.longest, Longest(micros, execution.task_id))
+                if self.shortest is None or micros < self.shortest:
+                    self.shortest = micros
+            code = execution.exit_code
+            _count(self.exit_codes, "none" if code is None else str(code))
+            share = pools.setdefault(execution.pool_id, [0, 0, 0])
+            share[0] += 1
+            share[2] += micros or 0
+            if not execution.succeeded:
+                share[1] += 1
+                self.retries_exhausted += retries_exhausted(execution)
+                _count(self.failures, failure(execution))
+        self.pools = _pools(self.pools, {pool: PoolSums(*share) for pool, share in pools.items()})
+        self.over_time.add(*[execution.end for execution in executions])
+        for account, job_id in {(execution.account, execution.job_id) for execution in executions}:
+            self.account = _smallest(self.account, account)
+            self.job_id = _smallest(self.job_id, job_id)
+        starts = [execution.start for execution in executions if execution.start is not None]
+        self.first_start = _smallest(self.first_start, min(starts, default=None))
+        self.last_end = _largest(self.last_end, max((execution.end for execution in executions), default=None))
 
     def change_task(self, before: Execution | None, after: Execution) -> None:
         """Count a task by its latest execution: `after`, in the place of `before` (None: a new task)."""

@@ -16,7 +16,19 @@ from processors import limits
 from processors.columns import Row
 from processors.events import Execution, key
 from processors.metrics import Sums
-from processors.rollups import Earlier, Identity, JobKey, Task, identity, job_of, shard_row, task_row, units
+from processors.rollups import (
+    Earlier,
+    Identity,
+    JobKey,
+    Task,
+    bucket_of,
+    identity,
+    job_of,
+    layout_row,
+    shard_row,
+    task_row,
+    units,
+)
 
 
 class Stored[T](NamedTuple):
@@ -69,7 +81,7 @@ class Plan:
     """One transaction, and what it takes care of."""
 
     operations: list[Operation] = field(default_factory=list)
-    """Task rows in the order of `tasks`, then the shard; empty where nothing changes."""
+    """Task rows in the order of `tasks`, the shard, and the layout if asked for; empty where nothing changes."""
     tasks: list[TaskExecutions] = field(default_factory=list)
     """The tasks that `operations` writes, one each."""
     handled: int = 0
@@ -91,43 +103,58 @@ def by_job(executions: Iterable[Execution]) -> list[JobExecutions]:
     ]
 
 
+def by_bucket(tasks: Sequence[TaskExecutions], buckets: int) -> dict[int, list[TaskExecutions]]:
+    """A job's tasks by the bucket that they live in, in the order that they have."""
+    found: dict[int, list[TaskExecutions]] = {}
+    for task in tasks:
+        found.setdefault(bucket_of(task.row_key, buckets), []).append(task)
+    return found
+
+
 def plan(
     job: JobKey,
     shard: str,
     sums: Stored[Sums] | None,
     pending: Sequence[TaskExecutions],
     known: Mapping[str, Stored[Task]],
+    bucket: int = 0,
+    *,
+    founding: bool = False,
 ) -> Plan:
-    """The next transaction: as many of the `pending` tasks as it can hold.
+    """The next transaction: as many of the `pending` tasks as it can hold. All are of one of the job's buckets.
 
     `sums` is the stored shard, None where there is none; `known` the task rows that were read and exist, by row key.
+    `founding`: the transaction is to write the layout of a job of one bucket too, which must not have one yet.
     Tasks without anything new count too: did the plan reach beyond them, to rows not read, one conflict would lead to
     the next, and a large enough redelivery would never get to its end.
     """
     result = Plan()
+    accepted: list[Execution] = []
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
-    for task in pending[: limits.OPERATIONS_A_TRANSACTION - 1]:
+    for task in pending[: limits.OPERATIONS_A_TRANSACTION - (2 if founding else 1)]:
         stored = known.get(task.row_key)
         fold = add_executions(stored.value if stored else None, task.executions)
         if fold.task is not None and fold.accepted:
-            row = task_row(fold.task)
+            row = task_row(fold.task, bucket)
             size = row_bytes(row)
             if size > room:
                 break
             room -= size
             result.operations.append(Replace(row, stored.etag) if stored else Insert(row))
             result.tasks.append(task)
-            for execution in fold.accepted:
-                added.add(execution)
+            accepted += fold.accepted
             added.change_task(stored.value.latest if stored else None, fold.task.latest)
         result.handled += 1
         result.duplicates += fold.duplicates
         result.rejected += fold.rejected
+    added.add(*accepted)
     result.sums = sums.value.merge(added) if sums else added
     if result.operations:
-        row = shard_row(job, shard, result.sums)
+        row = shard_row(job, shard, result.sums, bucket)
         result.operations.append(Replace(row, sums.etag) if sums else Insert(row))
+        if founding:
+            result.operations.append(Insert(layout_row(job, 1)))
     return result
 
 
@@ -144,10 +171,14 @@ class Fold:
     rejected: list[Rejected] = field(default_factory=list)
 
 
-def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
+def add_executions(task: Task | None, arrived: Sequence[Execution]) -> Fold:
     """`task` with those of the `arrived` executions that it does not have yet, in whatever order they come."""
-    seen = set(task.identities()) if task else set()
     fold = Fold(task)
+    if task is None and len(arrived) == 1:  # as nearly always
+        fold.accepted += arrived
+        fold.task = Task(arrived[0])
+        return fold
+    seen = set(task.identities()) if task else set()
     for execution in arrived:
         which = identity(execution)
         if which in seen:
@@ -164,8 +195,6 @@ def add_executions(task: Task | None, arrived: Iterable[Execution]) -> Fold:
 
 
 def _with(task: Task | None, accepted: Sequence[Execution]) -> Task:
-    if task is None and len(accepted) == 1:  # as nearly always
-        return Task(accepted[0])
     latest = max((*accepted, *((task.latest,) if task else ())), key=identity)
     earlier = sorted(
         (
@@ -204,8 +233,8 @@ def row_bytes(row: Row) -> int:
     """An upper bound of the bytes that a row takes in a transaction's body."""
     size = _ROW_OVERHEAD
     for value in row.values():
-        if isinstance(value, str):
-            size += _WORST_UNIT * units(value)
-        elif isinstance(value, bytes):
+        if type(value) is str:
+            size += _WORST_UNIT * (len(value) if value.isascii() else units(value))
+        elif type(value) is bytes:
             size += 2 * len(value)  # base64
     return size

@@ -11,11 +11,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
+from zlib import crc32
 
 from processors import limits
-from processors.columns import SHARD_COLUMNS, TASK_COLUMNS, Edm, Int64, Row, Value
-from processors.errors import UnreadableRow
-from processors.events import Execution, from_datetime, job_key, key, parse_time, to_datetime
+from processors.columns import CONTRACT_VERSION, LAYOUT_COLUMNS, SHARD_COLUMNS, TASK_COLUMNS, Edm, Int64, Row, Value
+from processors.errors import NewerContract, UnreadableRow
+from processors.events import Execution, from_datetime, key, parse_time, to_datetime
 from processors.metrics import (
     SMALLEST_EXPONENT,
     TIME_BUCKETS,
@@ -46,8 +47,11 @@ def shard_key(shard: str) -> str:
     return f"{_SHARD_PREFIX}{key(shard)}"
 
 
+LAYOUT_KEY = _SHARD_PREFIX
+"""The row key of the job's layout, in bucket 0: how many buckets the job has."""
+
 SHARD_RANGE = (_SHARD_PREFIX, _SHARD_PREFIX + "~")
-"""Row keys from the first (included) to the last (excluded) hold the shards and nothing else."""
+"""Row keys from the first (included) to the last (excluded) hold the layout and the shards, and nothing else."""
 
 
 class JobKey(NamedTuple):
@@ -56,10 +60,14 @@ class JobKey(NamedTuple):
     account: str
     job: str
 
-    @property
-    def partition(self) -> str:
-        """The job's partition in TaskRollups."""
-        return f"{self.account}|{self.job}"
+    def partition(self, bucket: int = 0) -> str:
+        """The partition of one of the job's buckets in TaskRollups."""
+        return f"{self.account}|{self.job}|{bucket}" if bucket else f"{self.account}|{self.job}"
+
+
+def bucket_of(row_key: str, buckets: int) -> int:
+    """The bucket that a task lives in, for good: exactly-once rests on it. `row_key` is the task's."""
+    return crc32(row_key.encode()) % buckets if buckets > 1 else 0
 
 
 def job_of(execution: Execution) -> JobKey:
@@ -116,18 +124,22 @@ class Task:
 
     def total_duration(self) -> int:
         """Microseconds over all executions whose duration is known."""
+        known = duration(self.latest) or 0
+        if not self.earlier:
+            return known
         earlier = (*(each.identity for each in self.earlier), *self.older)
-        return (duration(self.latest) or 0) + sum(end - start for end, start in earlier if NO_START < start <= end)
+        return known + sum(end - start for end, start in earlier if NO_START < start <= end)
 
 
 _OLDER = struct.Struct(">qq")
 
 
-def task_row(task: Task) -> Row:
-    """The task as a row of TaskRollups."""
+def task_row(task: Task, bucket: int = 0) -> Row:
+    """The task as a row of TaskRollups, in one of its job's buckets."""
     latest = task.latest
-    row: dict[str, Value | None] = {
-        "PartitionKey": job_key(latest.account, latest.job_id),
+    micros = duration(latest)
+    row: dict[str, Value] = {
+        "PartitionKey": job_of(latest).partition(bucket),
         "RowKey": key(latest.task_id),
         "account": latest.account,
         "jobId": latest.job_id,
@@ -135,30 +147,36 @@ def task_row(task: Task) -> Row:
         "taskType": latest.task_type,
         "poolId": latest.pool_id,
         "nodeId": latest.node_id,
-        "startTime": None if latest.start is None else to_datetime(latest.start),
         "endTime": to_datetime(latest.end),
-        "durationSeconds": _seconds(duration(latest)),
         "requiredSlots": latest.required_slots,
         "numberOfInstances": latest.number_of_instances,
-        "slotSeconds": _seconds(slot_time(latest)),
         "succeeded": latest.succeeded,
-        "exitCode": latest.exit_code,
-        "failureCategory": latest.failure_category or None,
-        "failureCode": latest.failure_code or None,
-        "failureMessage": latest.failure_message or None,
         "retryCount": latest.retry_count,
         "requeueCount": latest.requeue_count,
         "maxTaskRetryCount": latest.max_task_retry_count,
         "retriesExhausted": exhausted(latest),
         "systemTaskVersion": Int64(latest.system_task_version),
         "completionCount": task.completions,
-        "totalDurationSeconds": _seconds(task.total_duration()),
+        "totalDurationSeconds": task.total_duration() / _SECOND,
     }
+    if latest.start is not None:
+        row["startTime"] = to_datetime(latest.start)
+    if micros is not None:
+        row["durationSeconds"] = micros / _SECOND
+        row["slotSeconds"] = slot_time(latest, micros) / _SECOND
+    if latest.exit_code is not None:
+        row["exitCode"] = latest.exit_code
+    if latest.failure_category:
+        row["failureCategory"] = latest.failure_category
+    if latest.failure_code:
+        row["failureCode"] = latest.failure_code
+    if latest.failure_message:
+        row["failureMessage"] = latest.failure_message
     if task.earlier:
         row["executions"] = _json([_listed(earlier) for earlier in task.earlier] + _other(len(task.older)))
     if task.older:
         row["olderExecutions"] = b"".join(_OLDER.pack(*older) for older in task.older)
-    return _known(row)
+    return row
 
 
 def read_task(row: Row) -> Task:
@@ -192,7 +210,8 @@ def read_task(row: Row) -> Task:
         task = Task(latest, earlier, older)
         if task.completions != column["completionCount"]:
             raise ValueError(f"completionCount is {column['completionCount']}, but it lists {task.completions}")
-        if (job_key(latest.account, latest.job_id), key(latest.task_id)) != (row["PartitionKey"], row["RowKey"]):
+        job = job_of(latest).partition()
+        if row["RowKey"] != key(latest.task_id) or not (str(row["PartitionKey"]) + "|").startswith(job + "|"):
             raise ValueError("its ids are not those of its keys")
         return task
 
@@ -225,16 +244,35 @@ def _other(count: int) -> list[dict[str, Any]]:
     return [{OTHER: count}] if count else []
 
 
+# --- a job's layout --------------------------------------------------------------------------------------------------
+
+
+def layout_row(job: JobKey, buckets: int) -> Row:
+    """How many buckets the job has: written once, before or with its first task, and never changed."""
+    return {"PartitionKey": job.partition(), "RowKey": LAYOUT_KEY, "bucketCount": Int64(buckets)}
+
+
+def read_layout(row: Row) -> int:
+    """The number of buckets in a job's layout. Raises UnreadableRow."""
+    with _reading(row, LAYOUT_COLUMNS):
+        column: Mapping[str, Any] = row
+        buckets: int = column["bucketCount"]
+        if not 1 <= buckets <= limits.BUCKETS_A_JOB:
+            raise ValueError(f"bucketCount is {buckets}, and may be 1 to {limits.BUCKETS_A_JOB}")
+        return buckets
+
+
 # --- a job's partial sums --------------------------------------------------------------------------------------------
 
 
-def shard_row(job: JobKey, shard: str, sums: Sums) -> Row:
-    """The partial sums as a row beside the job's tasks."""
+def shard_row(job: JobKey, shard: str, sums: Sums, bucket: int = 0) -> Row:
+    """The partial sums as a row beside the tasks of one of the job's buckets."""
     longest = sums.longest
     return _known(
         {
-            "PartitionKey": job.partition,
+            "PartitionKey": job.partition(bucket),
             "RowKey": shard_key(shard),
+            "contractVersion": Int64(CONTRACT_VERSION),
             **_count_columns(sums),
             "durationMicroseconds": str(sums.duration),
             "slotMicroseconds": str(sums.slot_time),
@@ -254,9 +292,11 @@ def shard_row(job: JobKey, shard: str, sums: Sums) -> Row:
 
 
 def read_shard(row: Row) -> Sums:
-    """The partial sums in a shard's row. Raises UnreadableRow."""
+    """The partial sums in a shard's row. Raises UnreadableRow; NewerContract where it may hold more than we know."""
     with _reading(row, SHARD_COLUMNS):
         column: Mapping[str, Any] = row
+        if (version := column.get("contractVersion", 1)) > CONTRACT_VERSION:
+            raise NewerContract(_name(row), version, CONTRACT_VERSION)
         start, end = column.get("firstStartTime"), column.get("lastEndTime")
         longest = column.get("longestTaskId")
         sums = Sums(
@@ -319,7 +359,7 @@ def _check(sums: Sums) -> None:
 # --- the published job -----------------------------------------------------------------------------------------------
 
 
-def job_row(job: JobKey, sums: Sums, shard_count: int) -> Row:
+def job_row(job: JobKey, sums: Sums, shard_count: int, buckets: int = 1) -> Row:
     """The merged sums of a job's shards as a row of JobRollups."""
     span = None if sums.first_start is None or sums.last_end is None else sums.last_end - sums.first_start
     if span is not None and span < 0:
@@ -345,6 +385,8 @@ def job_row(job: JobKey, sums: Sums, shard_count: int) -> Row:
             "failures": _json(_bounded_counts(sums.failures)),
             "pools": _json(_bounded_pools(sums.pools, lambda micros: ("durationSeconds", micros / _SECOND))),
             "shardCount": Int64(shard_count),
+            "bucketCount": Int64(buckets),
+            "contractVersion": Int64(CONTRACT_VERSION),
             "durationHistogram": _json(_histogram(sums.histogram)),
             "completionsOverTime": _json(_time_series(sums.over_time)),
         }
@@ -484,5 +526,8 @@ def _reading(row: Row, columns: Mapping[str, Edm]) -> Iterator[None]:
         _check_types(row, columns)
         yield
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError, RecursionError, struct.error) as error:
-        name = f"{row.get('PartitionKey')!r} / {row.get('RowKey')!r}"
-        raise UnreadableRow(f"stored row {name} is not as written: {type(error).__name__}: {error}") from None
+        raise UnreadableRow(f"stored row {_name(row)} is not as written: {type(error).__name__}: {error}") from None
+
+
+def _name(row: Row) -> str:
+    return f"{row.get('PartitionKey')!r} / {row.get('RowKey')!r}"

@@ -1,16 +1,18 @@
 """Executions → tables: the protocol that counts every execution once, job by job.
 
-    apply    read the shard ─▶ plan ─▶ commit one transaction ─┬─▶ until nothing is pending
-                 ▲                                             │
-                 └── conflict: read the rows in question ──────┘
+    found    the job's layout: how many buckets its tasks are spread over, decided once
+    apply    for each bucket: plan ─▶ commit one transaction ─┬─▶ until nothing is pending
+                               ▲                              │
+                               └── conflict: read the rows in question, then the shard
     publish  read the published row's ETag ─▶ read all shards ─▶ write their sum under that ETag; on a conflict again
 
 A job is published after its transactions are committed, also where all was duplicate: a crash between commit and
 publish is healed by the redelivery. Reading the ETag *before* the shards is what keeps a slow publisher from putting
-older sums over newer ones.
+older sums over newer ones. Of one job, a process publishes once at a time, and with that for all that wait.
 
-What this process knows of a job from its last writes is used in the place of reads (`Recent`): it is only ever put
-under an ETag, so that what has become untrue costs a conflict and a read, and nothing else.
+What this process knows of a job (`Recent`), or supposes of one that it does not know (that it is new), is used in the
+place of reads: it is only ever put under a condition, so that what is untrue costs a conflict and a read, and nothing
+else.
 
 A transaction whose answer was lost is tried again like any other: its inserts then conflict, the rows are read, and
 what is found there is a duplicate. Nothing here knows Azure: storage is a `Tables`.
@@ -18,17 +20,39 @@ what is found there is a duplicate. Nothing here knows Azure: storage is a `Tabl
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from processors import limits
 from processors.columns import JOBS, TASKS, StoredRow
-from processors.errors import Conflict, RowRefused, StorageUnavailable, UnreadableRow
+from processors.errors import Conflict, NewerContract, RowRefused, StorageUnavailable, UnreadableRow
 from processors.metrics import Sums, total
-from processors.plan import Insert, JobExecutions, Operation, Plan, Rejected, Replace, Stored, TaskExecutions, plan
-from processors.rollups import SHARD_RANGE, JobKey, Task, job_row, read_shard, read_task, shard_key
+from processors.plan import (
+    Insert,
+    JobExecutions,
+    Operation,
+    Plan,
+    Rejected,
+    Replace,
+    Stored,
+    TaskExecutions,
+    by_bucket,
+    plan,
+)
+from processors.rollups import (
+    LAYOUT_KEY,
+    SHARD_RANGE,
+    JobKey,
+    Task,
+    job_row,
+    layout_row,
+    read_layout,
+    read_shard,
+    read_task,
+    shard_key,
+)
 
 
 class Tables(Protocol):
@@ -58,99 +82,270 @@ class Written:
     """Why the job's published row could not be brought up to date, though all is counted; None where it was."""
 
 
-@dataclass(slots=True)
+# --- what a process knows of its jobs --------------------------------------------------------------------------------
+
+
+class Place(NamedTuple):
+    """Where a job's partial sums stand."""
+
+    bucket: int
+    row_key: str
+
+
+class Published(NamedTuple):
+    """The published row as this process wrote it last, or knows that there is none: what it takes to write the next.
+
+    The rule: the row has of every shard that this process writes no more than `RecentJob.shards` has, and of all
+    others just what `others` has.
+    """
+
+    etag: str | None
+    """None where there is no row."""
+    others: Sums
+    """Of the shards that this process does not write."""
+    places: frozenset[Place]
+    """Of these others."""
+
+
 class RecentJob:
     """One job as this process last saw it."""
 
-    shards: dict[str, Stored[Sums]] = field(default_factory=dict)
-    """Those that this process writes."""
-    published: str | None = None
-    """The ETag of the published row."""
-    covered: dict[str, str] = field(default_factory=dict)
-    """Shard → its ETag when a published row last took it in. Every later publisher has read it, or a newer one."""
+    def __init__(self, recent: "Recent | None") -> None:
+        self.buckets: int | None = None
+        """How many the job's layout has; None where that is not known."""
+        self.shards: Mapping[Place, Stored[Sums]] = {}
+        """Those that this process writes."""
+        self.published: Published | None = None
+        self.covered: dict[Place, str] = {}
+        """Place → its shard's ETag when a published row last took it in. Every later publisher has that, or newer."""
+        self.publishing = asyncio.Lock()
+        self.failures = 0
+        """How often publishing failed."""
+        self._recent = recent
+        """None once it is not remembered any more."""
+
+    def learn(self, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None) -> None:
+        """Note what a shard is: `now`, as was written or read while it was known to be `before`.
+
+        What another invocation has noted meanwhile stays: which of the two is newer, nobody can tell.
+        """
+        if self.shards.get(place) is not before:
+            return
+        if now is None:
+            if before is not None:  # the job was purged
+                self.forget()
+            return
+        if before is None:
+            if self._recent is not None:
+                self._recent.shards += 1
+            if self.published is not None and place in self.published.places:
+                self.published = None
+        self.shards = {**self.shards, place: now}
+
+    def forget(self) -> None:
+        """Know nothing any more."""
+        if self._recent is not None:
+            self._recent.shards -= len(self.shards)
+        self.buckets, self.shards, self.published, self.covered = None, {}, None, {}
+
+    def leave(self) -> None:
+        """Be remembered no more; whoever is at work on it goes on."""
+        self.forget()
+        self._recent = None
+
+    def covers(self, ends: Mapping[Place, str | None]) -> bool:
+        """Whether a published row has these shards, each with the ETag that it had at the end, or newer."""
+        return all(etag is not None and self.covered.get(place) == etag for place, etag in ends.items())
 
 
 class Recent:
-    """The jobs that a process wrote last, at most `JOBS_REMEMBERED` of them."""
+    """The jobs that a process wrote last, within `JOBS_REMEMBERED` and `SHARDS_REMEMBERED`.
 
-    def __init__(self) -> None:
+    `buckets` is how many a job has that this process is the first to write.
+    """
+
+    def __init__(self, buckets: int = 1) -> None:
+        self.buckets = buckets
+        self.shards = 0
         self._jobs: OrderedDict[JobKey, RecentJob] = OrderedDict()
 
     def job(self, job: JobKey) -> RecentJob:
         """What is known of the job: nothing, for one that was not written lately."""
-        found = self._jobs.setdefault(job, RecentJob())
+        found = self._jobs.get(job)
+        if found is None:
+            found = self._jobs[job] = RecentJob(self)
         self._jobs.move_to_end(job)
-        if len(self._jobs) > limits.JOBS_REMEMBERED:
-            self._jobs.popitem(last=False)
+        while len(self._jobs) > 1 and (
+            len(self._jobs) > limits.JOBS_REMEMBERED or self.shards > limits.SHARDS_REMEMBERED
+        ):
+            self._jobs.popitem(last=False)[1].leave()
         return found
+
+
+# --- one job ---------------------------------------------------------------------------------------------------------
 
 
 async def write_job(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
     """Apply and publish one job. Raises StorageUnavailable."""
     written = Written()
     known = recent.job(job.job)
-    etag = await _Application(tables, known, job, shard, written).run()
     try:
-        if etag is None or known.covered.get(shard) != etag:
-            await _publish(tables, known, job.job, shard, written)
-    except (UnreadableRow, RowRefused) as error:
-        written.unpublished = str(error)
+        ends = await _apply(tables, recent, known, job, shard, written)
+        try:
+            if not known.covers(ends):
+                await _publish(tables, known, job.job, ends, written)
+        except NewerContract:
+            raise
+        except (UnreadableRow, RowRefused) as error:
+            written.unpublished = str(error)
+    except NewerContract as error:
+        raise StorageUnavailable(str(error), transient=False) from None
     return written
 
 
-class _Application:
-    """One job's executions on their way into its task rows and its shard."""
+async def _apply(
+    tables: Tables, recent: Recent, known: RecentJob, job: JobExecutions, shard: str, written: Written
+) -> dict[Place, str | None]:
+    """Count a job's executions; the ETags of the shards in which they are, None where there is no shard."""
+    ends: dict[Place, str | None] = {}
+    pending: Sequence[TaskExecutions] = job.tasks
+    founds = recent.buckets == 1
+    for _ in range(limits.CONFLICTS_A_JOB):
+        if known.buckets is None and not founds:
+            try:
+                await _found(tables, recent.buckets, known, job.job, written)
+            except UnreadableRow as error:
+                _reject(written, pending, str(error))
+                return ends
+        buckets = known.buckets or 1
+        applications = [
+            _Application(tables, known, job.job, bucket, buckets, shard, tasks, written, founds=founds)
+            for bucket, tasks in by_bucket(pending, buckets).items()
+        ]
+        await in_parallel(_Application.run, applications, limits.CONCURRENT_BUCKETS)
+        ends |= {each.place: each.etag for each in applications}
+        pending = list(chain.from_iterable(each.pending for each in applications))
+        if not pending:
+            return ends
+    raise StorageUnavailable(f"job {job.job.partition()}: its layout changed {limits.CONFLICTS_A_JOB} times in a row")
 
-    def __init__(self, tables: Tables, recent: RecentJob, job: JobExecutions, shard: str, written: Written) -> None:
+
+async def _found(tables: Tables, buckets: int, known: RecentJob, job: JobKey, written: Written) -> None:
+    """Decide how many buckets the job has, unless that is decided: by its layout or, without one, by its shards.
+
+    Whoever founds a job of one bucket does so in its first transaction instead. Raises UnreadableRow.
+    """
+    for _ in range(limits.CONFLICTS_A_JOB):
+        rows = await tables.query(TASKS, job.partition(), *SHARD_RANGE, limit=1)
+        if rows and rows[0].row["RowKey"] == LAYOUT_KEY:
+            known.buckets = read_layout(rows[0].row)
+            return
+        try:
+            await tables.commit(TASKS, [Insert(layout_row(job, 1 if rows else buckets))])
+        except Conflict:
+            written.conflicts += 1
+        else:
+            known.buckets = 1 if rows else buckets
+            return
+    raise StorageUnavailable(f"job {job.partition()}: its layout met {limits.CONFLICTS_A_JOB} conflicts in a row")
+
+
+def _reject(written: Written, tasks: Iterable[TaskExecutions], reason: str) -> None:
+    written.rejected += [Rejected(execution, reason) for task in tasks for execution in task.executions]
+
+
+class _Application:
+    """One job's executions of one bucket on their way into its task rows and its shard.
+
+    It ends with some of them pending if the job turns out to have another number of buckets.
+    """
+
+    def __init__(
+        self,
+        tables: Tables,
+        known: RecentJob,
+        job: JobKey,
+        bucket: int,
+        buckets: int,
+        shard: str,
+        tasks: Sequence[TaskExecutions],
+        written: Written,
+        *,
+        founds: bool,
+    ) -> None:
+        self.place = Place(bucket, shard_key(shard))
+        self.pending = tasks
         self._tables = tables
-        self._recent = recent
-        self._job = job.job
+        self._recent = known
+        self._job = job
+        self._partition = job.partition(bucket)
+        self._buckets = buckets
+        self._founds = founds
         self._shard = shard
         self._written = written
-        self._pending: Sequence[TaskExecutions] = job.tasks
         self._known: dict[str, Stored[Task]] = {}
-        self._sums = recent.shards.get(shard)
+        self._sums = known.shards.get(self.place)
 
-    async def run(self) -> str | None:
-        """The ETag of a shard in which everything is counted that came through it; None where there is no shard.
+    @property
+    def etag(self) -> str | None:
+        """Of a shard in which everything is counted that came through it; None where there is no shard.
 
-        Rows are therefore read before the shard: what a row has, the shard then has too. (The other way round, another
-        owner of the partition may write both in between, and what it counted would be taken for published.)
+        Rows are read before the shard for its sake: what a row has, the shard then has too. (The other way round,
+        another owner of the partition may write both in between, and what it counted would be taken for published.)
         """
-        try:
-            if self._sums is None:
-                await self._read_shard()
-            while self._pending:
-                await self._next_transaction()
-        except (UnreadableRow, RowRefused) as error:
-            self._reject(self._pending, str(error))
         return None if self._sums is None else self._sums.etag
 
-    async def _next_transaction(self) -> None:
-        """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts."""
+    async def run(self) -> None:
+        """Settle the tasks, transaction by transaction."""
+        try:
+            while self.pending and await self._next_transaction():
+                pass
+        except NewerContract:
+            raise
+        except (UnreadableRow, RowRefused) as error:
+            self._reject(self.pending, str(error))
+
+    async def _next_transaction(self) -> bool:
+        """Settle the first of the pending tasks, as many as one transaction holds, planning again on conflicts.
+
+        False where the job may have another number of buckets.
+        """
         conflicts = 0
         while conflicts < limits.CONFLICTS_A_JOB:
-            planned = plan(self._job, self._shard, self._sums, self._pending, self._known)
+            founding = self._recent.buckets is None
+            if not (self._founds and self._buckets == 1 if founding else self._recent.buckets == self._buckets):
+                return False
+            planned = plan(
+                self._job, self._shard, self._sums, self.pending, self._known, self.place.bucket, founding=founding
+            )
             try:
                 if planned.operations:
-                    etags = await self._tables.commit(TASKS, planned.operations)
-                    self._learn_shard(Stored(planned.sums, etags[-1]))
+                    await self._commit(planned, founding=founding)
             except Conflict as conflict:
                 conflicts += 1
                 self._written.conflicts += 1
                 await self._read_tasks(planned.tasks[conflict.index :], again=conflicts > 1)
-                await self._read_shard()
+                await self._read_shard(founding=founding)
             except RowRefused as refused:
                 if refused.index is None or refused.index >= len(planned.tasks):
                     raise
                 self._reject([planned.tasks[refused.index]], str(refused))
             else:
                 self._settle(planned)
-                return
-        raise StorageUnavailable(f"job {self._job.partition}: {limits.CONFLICTS_A_JOB} conflicts in a row")
+                return True
+        raise StorageUnavailable(f"job {self._job.partition()}: {limits.CONFLICTS_A_JOB} conflicts in a row")
+
+    async def _commit(self, planned: Plan, *, founding: bool) -> None:
+        before = self._recent.shards.get(self.place)
+        etags = await self._tables.commit(TASKS, planned.operations)
+        self._sums = Stored(planned.sums, etags[len(planned.tasks)])
+        if founding and self._recent.buckets is None:  # it is ours: nobody has published it
+            self._recent.buckets = 1
+            self._recent.published = Published(None, Sums(), frozenset())
+        self._recent.learn(self.place, before, self._sums)
 
     def _settle(self, planned: Plan) -> None:
-        settled, self._pending = self._pending[: planned.handled], self._pending[planned.handled :]
+        settled, self.pending = self.pending[: planned.handled], self.pending[planned.handled :]
         arrived = sum(len(task.executions) for task in settled)
         self._written.counted += arrived - planned.duplicates - len(planned.rejected)
         self._written.duplicates += planned.duplicates
@@ -158,21 +353,24 @@ class _Application:
 
     def _reject(self, tasks: Sequence[TaskExecutions], reason: str) -> None:
         rejected = {task.row_key for task in tasks}
-        self._pending = [task for task in self._pending if task.row_key not in rejected]
-        self._written.rejected += [Rejected(execution, reason) for task in tasks for execution in task.executions]
+        self.pending = [task for task in self.pending if task.row_key not in rejected]
+        _reject(self._written, tasks, reason)
 
-    async def _read_shard(self) -> None:
-        stored = await self._tables.get(TASKS, self._job.partition, shard_key(self._shard))
-        self._learn_shard(None)
-        if stored is not None:
-            self._learn_shard(Stored(read_shard(stored.row), stored.etag))
-
-    def _learn_shard(self, stored: Stored[Sums] | None) -> None:
-        self._sums = stored
-        if stored is None:
-            self._recent.shards.pop(self._shard, None)
+    async def _read_shard(self, *, founding: bool) -> None:
+        """Bring the sums up to date, and with `founding` the layout too."""
+        before = self._recent.shards.get(self.place)
+        if founding:
+            rows = await self._tables.query(TASKS, self._partition, *SHARD_RANGE)
+            layout = next((stored.row for stored in rows if stored.row["RowKey"] == LAYOUT_KEY), None)
+            if layout is not None and self._recent.buckets is None:
+                self._recent.buckets = read_layout(layout)
+            found = next((stored for stored in rows if stored.row["RowKey"] == self.place.row_key), None)
         else:
-            self._recent.shards[self._shard] = stored
+            found = await self._tables.get(TASKS, self._partition, self.place.row_key)
+        self._sums = None
+        if found is not None:
+            self._sums = Stored(read_shard(found.row), found.etag)
+        self._recent.learn(self.place, before, self._sums)
 
     async def _read_tasks(self, tasks: Sequence[TaskExecutions], *, again: bool) -> None:
         """Bring `known` up to date for `tasks`, the first of which is known to conflict.
@@ -188,7 +386,7 @@ class _Application:
             return
         wanted = {task.row_key: task for task in tasks}
         rows = await self._tables.query(
-            TASKS, self._job.partition, tasks[0].row_key, tasks[-1].row_key + _NEXT, limit=limits.ROWS_A_READ
+            TASKS, self._partition, tasks[0].row_key, tasks[-1].row_key + _NEXT, limit=limits.ROWS_A_READ
         )
         found = {str(stored.row["RowKey"]): stored for stored in rows}
         for row_key in found.keys() & wanted.keys():
@@ -197,7 +395,7 @@ class _Application:
             self._learn(tasks[0], None)
 
     async def _read_task(self, task: TaskExecutions) -> None:
-        self._learn(task, await self._tables.get(TASKS, self._job.partition, task.row_key))
+        self._learn(task, await self._tables.get(TASKS, self._partition, task.row_key))
 
     def _learn(self, task: TaskExecutions, stored: StoredRow | None) -> None:
         """Note what the task's row is; where it is unreadable, its executions are rejected."""
@@ -214,27 +412,107 @@ _NEXT = "!"
 """Sorts before every character of a key: a key with it appended follows the key itself, and nothing is between."""
 
 
-async def _publish(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
-    for _ in range(limits.CONFLICTS_A_JOB):
-        if recent.published is None:
-            published = await tables.get(JOBS, job.account, job.job)
-            recent.published = None if published is None else published.etag
-        etag = recent.published
-        shards = await tables.query(TASKS, job.partition, *SHARD_RANGE)
-        if not shards:
-            return  # all was rejected, or the job was purged meanwhile
-        row = job_row(job, total(read_shard(stored.row) for stored in shards), len(shards))
+# --- publishing ------------------------------------------------------------------------------------------------------
+
+
+async def _publish(
+    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
+) -> None:
+    """See that the published row has what is in the shards by now. Raises StorageUnavailable.
+
+    Whoever waits for another's turn is often covered by it; where that one fails, those who wait fail with it.
+    """
+    failures = known.failures
+    async with known.publishing:
+        if known.failures != failures:
+            raise StorageUnavailable(f"job {job.partition()}: it could not be published, as another invocation found")
         try:
-            (recent.published,) = await tables.commit(JOBS, [Replace(row, etag) if etag else Insert(row)])
+            await _publish_in_turn(tables, known, job, ends, written)
+        except StorageUnavailable:
+            known.failures += 1
+            raise
+
+
+async def _publish_in_turn(
+    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
+) -> None:
+    for _ in range(limits.CONFLICTS_A_JOB):
+        if known.covers(ends):
+            return
+        try:
+            if known.published is not None and known.shards:
+                await _publish_what_is_known(tables, known, job, known.published, known.shards)
+                if not known.covers(ends):  # another invocation noted something else of our shards
+                    known.published = None
+            else:
+                await _publish_what_is_read(tables, known, job)
+                return
         except Conflict:
             written.conflicts += 1
-            recent.published = None
-        else:
-            for stored in shards:
-                if stored.row["RowKey"] == shard_key(shard):
-                    recent.covered[shard] = stored.etag
-            return
-    raise StorageUnavailable(f"job {job.partition}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
+            known.published = None
+    raise StorageUnavailable(f"job {job.partition()}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
+
+
+async def _publish_what_is_known(
+    tables: Tables, known: RecentJob, job: JobKey, published: Published, ours: Mapping[Place, Stored[Sums]]
+) -> None:
+    """Publish from memory: nobody else has, since this process did, or the ETag conflicts. Raises Conflict."""
+    sums = total([published.others, *(stored.value for stored in ours.values())])
+    etag = await _put(tables, job, sums, {*published.places, *ours}, known.buckets or 1, published.etag)
+    if known.published is published:
+        known.published = published._replace(etag=etag)
+    known.covered |= {place: stored.etag for place, stored in ours.items()}
+
+
+async def _publish_what_is_read(tables: Tables, known: RecentJob, job: JobKey) -> None:
+    """Publish what the shards are after the published row's ETag was read. Raises Conflict, UnreadableRow."""
+    before = known.shards
+    published = await tables.get(JOBS, job.account, job.job)
+    buckets, rows = await _read_shards(tables, job)
+    if not rows:
+        return  # all was rejected, or the job was purged meanwhile
+    shards = {place: Stored(read_shard(stored.row), stored.etag) for place, stored in rows.items()}
+    sums = total(stored.value for stored in shards.values())
+    etag = await _put(tables, job, sums, set(shards), buckets, None if published is None else published.etag)
+    known.covered |= {place: stored.etag for place, stored in shards.items()}
+    if known.shards is not before:  # what was noted meanwhile may be older or newer than what was read
+        return
+    if known.buckets not in (None, buckets) or not before.keys() <= shards.keys():  # the job was purged
+        known.forget()
+        return
+    known.buckets = buckets
+    read = {place: shards.pop(place) for place in before}
+    known.shards = {place: before[place] if before[place].etag == now.etag else now for place, now in read.items()}
+    known.published = Published(etag, total(stored.value for stored in shards.values()), frozenset(shards))
+
+
+async def _put(tables: Tables, job: JobKey, sums: Sums, places: set[Place], buckets: int, etag: str | None) -> str:
+    """Write the published row; its new ETag. Raises Conflict."""
+    row = job_row(job, sums, len({place.row_key for place in places}), buckets)
+    (now,) = await tables.commit(JOBS, [Insert(row) if etag is None else Replace(row, etag)])
+    return now
+
+
+async def _read_shards(tables: Tables, job: JobKey) -> tuple[int, dict[Place, StoredRow]]:
+    """The job's number of buckets, and all shards in them. Raises UnreadableRow."""
+    buckets = 1
+    found: dict[Place, StoredRow] = {}
+
+    async def read(bucket: int) -> list[StoredRow]:
+        return await tables.query(TASKS, job.partition(bucket), *SHARD_RANGE)
+
+    def note(bucket: int, rows: list[StoredRow]) -> None:
+        for stored in rows:
+            if (row_key := str(stored.row["RowKey"])) != LAYOUT_KEY:
+                found[Place(bucket, row_key)] = stored
+
+    first = await read(0)
+    note(0, first)
+    if first and first[0].row["RowKey"] == LAYOUT_KEY:
+        buckets = read_layout(first[0].row)
+    for bucket, rows in enumerate(await in_parallel(read, range(1, buckets), limits.CONCURRENT_BUCKETS), start=1):
+        note(bucket, rows)
+    return buckets, found
 
 
 async def in_parallel[T, R](work: Callable[[T], Awaitable[R]], items: Iterable[T], bound: int) -> list[R]:

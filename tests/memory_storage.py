@@ -201,7 +201,12 @@ class MemoryStorage:
 
 def is_shard(key: Key) -> bool:
     """Whether the key in TaskRollups is that of a job's partial sums."""
-    return key[1].startswith("~job~")
+    return key[1].startswith("~job~") and not is_layout(key)
+
+
+def is_layout(key: Key) -> bool:
+    """Whether the key in TaskRollups is that of a job's layout."""
+    return key[1] == "~job~"
 
 
 def _key(row: Row) -> Key:
@@ -257,6 +262,8 @@ def columns_of(table: str, key: Key) -> Mapping[str, Edm]:
     """The columns that a row of this key may have."""
     if table == columns.JOBS:
         return columns.JOB_COLUMNS
+    if is_layout(key):
+        return columns.LAYOUT_COLUMNS
     return columns.SHARD_COLUMNS if is_shard(key) else columns.TASK_COLUMNS
 
 

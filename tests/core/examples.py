@@ -124,17 +124,19 @@ def letters(storage: MemoryStorage) -> dict[str, DeadLetter]:
     return storage.dead_letters.letters
 
 
-async def write(tables: MemoryTables, executions: Iterable[Execution], shard: str = "0") -> list[Written]:
-    """Write a batch's executions, job by job."""
-    return [await write_job(tables, Recent(), job, shard) for job in by_job(executions)]
+async def write(
+    tables: MemoryTables, executions: Iterable[Execution], shard: str = "0", buckets: int = 1
+) -> list[Written]:
+    """Write a batch's executions, job by job, as a process that knows nothing yet."""
+    return [await write_job(tables, Recent(buckets), job, shard) for job in by_job(executions)]
 
 
-def write_all(tables: MemoryTables, deliveries: Iterable[tuple[str, Sequence[Execution]]]) -> None:
+def write_all(tables: MemoryTables, deliveries: Iterable[tuple[str, Sequence[Execution]]], buckets: int = 1) -> None:
     """Write several batches, each through its partition."""
 
     async def all_of_them() -> None:
         for shard, executions in deliveries:
-            await write(tables, executions, shard)
+            await write(tables, executions, shard, buckets)
 
     asyncio.run(all_of_them())
 
@@ -178,23 +180,23 @@ def differences(tables: MemoryTables, executions: Iterable[Execution]) -> list[s
 
 
 def task_rows(tables: MemoryTables) -> dict[Key, Row]:
-    return {key: row for key, row in tables.rows(TASKS).items() if not is_shard(key)}
+    return {key: row for key, row in tables.rows(TASKS).items() if "taskId" in row}
 
 
 def job_rows(tables: MemoryTables) -> dict[Key, Row]:
-    """The published rows without the one column that depends on the way the executions came."""
+    """The published rows without the columns that depend on the way the executions came."""
     return {
-        key: {name: value for name, value in row.items() if name != "shardCount"}
+        key: {name: value for name, value in row.items() if name not in ("shardCount", "bucketCount")}
         for key, row in tables.rows(JOBS).items()
     }
 
 
 def merged_shards(tables: MemoryTables) -> dict[str, Sums]:
-    """Each job's shards merged, by partition key."""
+    """Each job's shards merged, by the partition key of its first bucket."""
     shards: dict[str, list[Sums]] = {}
     for key, row in tables.rows(TASKS).items():
         if is_shard(key):
-            shards.setdefault(key[0], []).append(read_shard(row))
+            shards.setdefault("|".join(key[0].split("|")[:2]), []).append(read_shard(row))
     return {partition: total(sums) for partition, sums in shards.items()}
 
 

@@ -73,6 +73,8 @@ exitCodes Edm.String
 failures Edm.String
 pools Edm.String
 shardCount Edm.Int64
+bucketCount Edm.Int64
+contractVersion Edm.Int64
 durationHistogram Edm.String
 completionsOverTime Edm.String
 """

@@ -18,8 +18,8 @@ from processors.events import (
     is_task_complete,
     job_key,
     key,
+    newest_time,
     parse_time,
-    record_time,
     to_datetime,
     unkey,
 )
@@ -317,7 +317,7 @@ def test_a_wrong_field_is_named_alone(path: Path, value: Any) -> None:
             "not between the years 1601 and 9999, which Table Storage can hold",
         ),
         (("properties", "id"), "é" * 86, "as a key it takes 516 characters, Table Storage allows 512"),
-        (("properties", "jobId"), "é" * 86, "as a key it takes 526 characters, Table Storage allows 512"),
+        (("properties", "jobId"), "é" * 86, "as a key it takes 529 characters, Table Storage allows 512"),
     ],
     ids=lambda part: str(part)[:30].encode("ascii", "replace").decode(),
 )
@@ -462,7 +462,21 @@ def test_what_is_no_time_or_none_that_storage_can_hold_is_refused(text: object) 
     ],
 )
 def test_a_records_own_time_is_read_where_it_has_one(fields: dict[str, Any], time: int | None) -> None:
-    assert record_time(Record(0, "any", fields)) == time
+    assert newest_time([Record(0, "any", fields)]) == time
+
+
+@pytest.mark.parametrize(
+    ("told", "newest"),
+    [
+        ([], None),
+        ([time_text(NOON + 1), time_text(NOON + 2), time_text(NOON)], NOON + 2),
+        (["noon", time_text(NOON), "zero"], NOON),
+        ([7, time_text(NOON)], NOON),
+        (["2026-11-22T12:00:00Z", "9999-99-99T12:00:00Z"], NOON),
+    ],
+)
+def test_of_a_messages_times_the_newest_that_can_be_read_counts(told: list[object], newest: int | None) -> None:
+    assert newest_time([Record(index, "any", {"time": time}) for index, time in enumerate(told)]) == newest
 
 
 # --- keys ------------------------------------------------------------------------------------------------------------

@@ -36,7 +36,7 @@ from tests.core.examples import (
 )
 from tests.core.strategies import distinct, many_executions
 from tests.core.test_records import any_bytes
-from tests.memory_storage import Call, MemoryDeadLetters, MemoryStorage, Moment
+from tests.memory_storage import Call, MemoryDeadLetters, MemoryStorage, Moment, no_hook
 
 GOOD = [an_execution(number, task_id=f"t{number}") for number in range(3)]
 
@@ -200,11 +200,13 @@ def test_storage_or_letters_away_fail_the_invocation_and_the_redelivery_makes_it
             raise StorageUnavailable("away", transient=False)
 
     storage = MemoryStorage()
+    before = an_execution(99, task_id="another")
+    run(storage.through(no_hook), batch(message(record(before))))  # so that there is something to read
     held = batch(message(*map(record, GOOD), bad_record()))
     with pytest.raises(StorageUnavailable, match="away"):
         run(storage.through(hook), held)
     run(storage, held)
-    assert differences(storage.tables, GOOD) == []
+    assert differences(storage.tables, [before, *GOOD]) == []
     assert len(letters(storage)) == 1
 
 
@@ -427,7 +429,7 @@ def test_the_summary_is_the_log_line(caplog: pytest.LogCaptureFixture) -> None:
         "dead_letters": 2,
         "jobs": 1,
         "conflicts": 0,
-        "storage_requests": 5,
+        "storage_requests": 2,
         "newest_record_age_seconds": NOW - NOON / SECOND - 10,
         "milliseconds": 0,
     }

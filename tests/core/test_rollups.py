@@ -262,6 +262,8 @@ def test_a_job_row_of_one_execution() -> None:
         "failures": '{"FailureExitCode":1}',
         "pools": '{"pool":{"completions":1,"failed":1,"durationSeconds":90.0}}',
         "shardCount": 7,
+        "bucketCount": 1,
+        "contractVersion": 1,
         "durationHistogram": '{"128":1}',
         "completionsOverTime": '{"start":"2026-11-22T12:01:00Z","widthSeconds":60,"counts":[1]}',
     }

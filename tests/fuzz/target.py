@@ -7,15 +7,15 @@ import json
 
 from processors import limits
 from processors.dead_letters import DeadLetter
-from processors.events import Execution, execution, is_task_complete, job_key, key, record_time
+from processors.events import Execution, execution, is_task_complete, job_key, key, newest_time
 from processors.records import Decoded, decode, raw_records
 
 
 def check(body: bytes) -> Decoded:
     """Fail where the invariant does not hold for these bytes; what they hold."""
     decoded = decode(body)
+    newest_time(decoded.records)
     for record in decoded.records:
-        record_time(record)
         found = execution(record) if is_task_complete(record) else None
         if isinstance(found, Execution):
             assert len(job_key(found.account, found.job_id)) <= limits.KEY_UNITS

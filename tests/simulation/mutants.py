@@ -7,22 +7,22 @@ breaks one rule only, in the way of someone who had not thought of it.
 # ruff: noqa: SLF001 - what is replaced here is private to those that do not mean to break it
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from unittest import mock
 
 from processors import ingest as pipeline
-from processors import limits, plan, rollups, write
-from processors.columns import JOBS, TASKS, StoredRow
+from processors import plan, rollups, write
+from processors.columns import JOBS, StoredRow
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.events import Execution
 from processors.ingest import Batch, Storage, Summary, ingest
 from processors.metrics import Sums, total
-from processors.plan import Fold, Insert, JobExecutions, Operation, Replace, TaskExecutions
-from processors.rollups import NO_START, SHARD_RANGE, Identity, JobKey, Task, job_row, read_shard
-from processors.write import Recent, RecentJob, Tables, Written
+from processors.plan import Fold, Insert, JobExecutions, Operation, Plan, Replace, Stored, TaskExecutions
+from processors.rollups import NO_START, Identity, JobKey, Task, read_shard
+from processors.write import Place, Recent, RecentJob, Tables, Written
 from tests.memory_storage import MemoryDeadLetters, MemoryTables, Request
 from tests.simulation import world
 
@@ -122,85 +122,104 @@ async def _takes_a_conflict_for_a_duplicate(
     application: write._Application, tasks: Sequence[TaskExecutions], *, again: bool
 ) -> None:
     del again
-    application._pending = [task for task in application._pending if task not in tasks[:1]]
+    application.pending = [task for task in application.pending if task not in tasks[:1]]
+
+
+# --- buckets ---------------------------------------------------------------------------------------------------------
+
+_apply = write._apply
+
+
+async def _apply_as_the_setting_says(
+    tables: Tables, recent: Recent, known: RecentJob, job: JobExecutions, shard: str, written: Written
+) -> dict[Place, str | None]:
+    known.buckets = recent.buckets
+    return await _apply(tables, recent, known, job, shard, written)
+
+
+_plan = plan.plan
+
+
+def _plan_without_layout(*known: Any, founding: bool) -> Plan:
+    planned = _plan(*known, founding=founding)
+    if founding:
+        del planned.operations[-1:]
+    return planned
 
 
 # --- publishing ------------------------------------------------------------------------------------------------------
 
-_publish = write._publish
+_publish, _put_row, _read_shards = write._publish, write._put, write._read_shards
+_learn = RecentJob.learn
+_publish_what_is_read = write._publish_what_is_read
 
 
-async def _publish_shards_before_etag(
-    tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written
-) -> None:
-    del recent, shard
-    for _ in range(limits.CONFLICTS_A_JOB):
-        shards = await tables.query(TASKS, job.partition, *SHARD_RANGE)
+async def _publish_shards_before_etag(tables: Tables, known: RecentJob, job: JobKey) -> None:
+    del known
+    buckets, rows = await _read_shards(tables, job)
+    if rows:
         published = await tables.get(JOBS, job.account, job.job)
-        if not shards:
-            return
-        row = job_row(job, total(read_shard(shard.row) for shard in shards), len(shards))
-        try:
-            await tables.commit(JOBS, [Replace(row, published.etag) if published else Insert(row)])
-        except Conflict:
-            written.conflicts += 1
-        else:
-            return
-    raise StorageUnavailable("conflicts in a row")
+        sums = total(read_shard(stored.row) for stored in rows.values())
+        await _put_row(tables, job, sums, set(rows), buckets, None if published is None else published.etag)
 
 
-async def _publish_news_only(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
+async def _publish_news_only(
+    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
+) -> None:
     if written.counted:
-        await _publish(tables, recent, job, shard, written)
+        await _publish(tables, known, job, ends, written)
 
 
-async def _publish_once(tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written) -> None:
-    class Once:
-        get, query = tables.get, tables.query
+async def _put_once(*what: Any) -> str:
+    try:
+        return await _put_row(*what)
+    except Conflict:
+        return ""
 
-        async def commit(self, table: str, operations: Sequence[Operation]) -> list[str]:
-            try:
-                return await tables.commit(table, operations)
-            except Conflict:
-                return [""]
 
-    await _publish(Once(), recent, job, shard, written)
+async def _publish_covering_first(
+    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
+) -> None:
+    try:
+        await _publish(tables, known, job, ends, written)
+    finally:
+        known.covered |= {place: etag for place, etag in ends.items() if etag is not None}
+
+
+def _covers_for_good(known: RecentJob, ends: Mapping[Place, str | None]) -> bool:
+    return all(place in known.covered for place in ends)
 
 
 async def _publish_failing_quietly(
-    tables: Tables, recent: RecentJob, job: JobKey, shard: str, written: Written
+    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
 ) -> None:
     try:
-        await _publish(tables, recent, job, shard, written)
+        await _publish(tables, known, job, ends, written)
     except StorageUnavailable as error:
         written.unpublished = str(error)
-
-
-async def _write_job_covering_first(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
-    written = Written()
-    known = recent.job(job.job)
-    etag = await write._Application(tables, known, job, shard, written).run()
-    if etag is None or known.covered.get(shard) != etag:
-        known.covered[shard] = etag or ""
-        await _publish(tables, known, job.job, shard, written)
-    return written
-
-
-async def _write_job_publishing_once(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
-    written = Written()
-    known = recent.job(job.job)
-    await write._Application(tables, known, job, shard, written).run()
-    if shard not in known.covered:
-        await _publish(tables, known, job.job, shard, written)
-    return written
 
 
 async def _write_job_publishing_first(tables: Tables, recent: Recent, job: JobExecutions, shard: str) -> Written:
     written = Written()
     known = recent.job(job.job)
-    await _publish(tables, known, job.job, shard, written)
-    await write._Application(tables, known, job, shard, written).run()
+    await _publish(tables, known, job.job, {}, written)
+    await _publish_what_is_read(tables, known, job.job)
+    await _apply(tables, recent, known, job, shard, written)
     return written
+
+
+def _learns_what_others_counted(
+    known: RecentJob, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None
+) -> None:
+    published = known.published
+    _learn(known, place, before, now)
+    if known.shards:
+        known.published = published
+
+
+def _learns_over_news(known: RecentJob, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None) -> None:
+    del before
+    _learn(known, place, known.shards.get(place), now)
 
 
 # --- invocations and dead letters ------------------------------------------------------------------------------------
@@ -294,18 +313,26 @@ MUTANTS = {
         "a task's further execution counts it once more as succeeded or failed",
         [(Sums, "change_task", _never_takes_back_an_outcome)],
     ),
+    "buckets-by-setting": Mutant(
+        "a task goes to the bucket that the setting gives it, whatever the job's layout",
+        [(write, "_apply", _apply_as_the_setting_says)],
+    ),
+    "layout-apart": Mutant(
+        "the first transaction of a job of one bucket leaves its layout out", [(write, "plan", _plan_without_layout)]
+    ),
     "shards-before-etag": Mutant(
-        "the shards are read before the published row's ETag", [(write, "_publish", _publish_shards_before_etag)]
+        "the shards are read before the published row's ETag",
+        [(write, "_publish_what_is_read", _publish_shards_before_etag)],
     ),
     "duplicates-not-published": Mutant(
         "a job is published only if something new was counted", [(write, "_publish", _publish_news_only)]
     ),
-    "publish-gives-up": Mutant("a conflict in publishing is let go", [(write, "_publish", _publish_once)]),
+    "publish-gives-up": Mutant("a conflict in publishing is let go", [(write, "_put", _put_once)]),
     "covered-too-early": Mutant(
-        "a shard counts as published before it is", [(pipeline, "write_job", _write_job_covering_first)]
+        "a shard counts as published though it could not be", [(write, "_publish", _publish_covering_first)]
     ),
     "covered-for-good": Mutant(
-        "a shard that was published once is not published again", [(pipeline, "write_job", _write_job_publishing_once)]
+        "a shard that was published once is not published again", [(RecentJob, "covers", _covers_for_good)]
     ),
     "publish-fails-quietly": Mutant(
         "a failure in publishing is logged only", [(write, "_publish", _publish_failing_quietly)]
@@ -313,6 +340,14 @@ MUTANTS = {
     "published-first": Mutant(
         "a job is published before its executions are applied",
         [(pipeline, "write_job", _write_job_publishing_first)],
+    ),
+    "others-are-ours": Mutant(
+        "a shard that was another's is published twice once it is ours",
+        [(RecentJob, "learn", _learns_what_others_counted)],
+    ),
+    "learns-over-news": Mutant(
+        "what was read or written of a shard takes the place of what was noted meanwhile",
+        [(RecentJob, "learn", _learns_over_news)],
     ),
     "failure-swallowed": Mutant(
         "StorageUnavailable ends in the invocation: the checkpoint is written",

@@ -202,6 +202,8 @@ class Scenario:
     bounds: Bounds
     page: int | None
     """Rows that a query reads at once, others writing between pages; None: all."""
+    buckets: tuple[int, ...]
+    """How many each instance gives a job that it founds, in turns: a setting may change while others still run."""
 
     def executions(self) -> Iterator[Execution]:
         """Every execution as often as it is published."""
@@ -233,13 +235,14 @@ def scenario(seed: int) -> Scenario:
         outcomes=tuple(_outcome(random, faulty, crashing, spread) for _ in range(random.choice((20, 60, 150)))),
         deliveries=tuple(_delivery(random) for _ in range(random.choice((4, 12, 24)))),
         bounds=Bounds(
-            OPERATIONS_A_TRANSACTION=random.choice((None, None, 2, 3)),
+            OPERATIONS_A_TRANSACTION=random.choice((None, None, 3, 4)),  # one or two tasks and what comes with them
             ROWS_A_READ=random.choice((None, 1, 2)),
             CONCURRENT_JOBS=random.choice((None, None, 1)),
             CONFLICTS_A_JOB=random.choice((None, None, None, 3)),
             EXECUTIONS_LISTED=random.choice((None, 1)),
         ),
         page=random.choice((None, None, 1, 2)),
+        buckets=random.choice(((1,), (1,), (1,), (2,), (3,), (1, 2), (3, 1, 2))),
     )
 
 

@@ -10,7 +10,7 @@ StorageUnavailable the batch comes again. The dead are replaced.
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import Context
 from dataclasses import dataclass, field
@@ -24,9 +24,10 @@ from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
+from processors.rollups import LAYOUT_KEY, bucket_of, read_layout
 from processors.write import Recent
 from tests.core.examples import ENQUEUED, differences
-from tests.memory_storage import MemoryDeadLetters, MemoryStorage, MemoryTables, Request, is_shard
+from tests.memory_storage import MemoryDeadLetters, MemoryStorage, MemoryTables, Request, is_layout, is_shard
 from tests.simulation.loop import Process, VirtualLoop
 from tests.simulation.scenario import Bounds, Delivery, Event, Fault, Outcome, Scenario, Upset
 
@@ -78,11 +79,11 @@ def _bounds(bounds: Bounds) -> Iterator[None]:
 
 
 class _Instance(Process):
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, buckets: int) -> None:
         super().__init__(name)
         self.invocations: dict[asyncio.Task[Any], None] = {}
         """In the order of their beginnings, which a set would not keep."""
-        self.recent = Recent()
+        self.recent = Recent(buckets)
 
 
 @dataclass
@@ -164,7 +165,8 @@ class _World:
 
     def _new_instance(self) -> _Instance:
         self.figures["instances"] += 1
-        instance = _Instance(f"instance {self.figures['instances']}")
+        number = self.figures["instances"]
+        instance = _Instance(f"instance {number}", self.scenario.buckets[number % len(self.scenario.buckets)])
         self._instances.append(instance)
         return instance
 
@@ -269,7 +271,12 @@ class _World:
             self._published[key] = completions
             return
         partition_key = str(operations[0].row["PartitionKey"])
-        rows = self.storage.tables.stored[TASKS][partition_key]
+        rows = {
+            row_key: stored
+            for row_key, stored in self.storage.tables.stored[TASKS][partition_key].items()
+            if not is_layout((partition_key, row_key))
+        }
+        self._check_buckets(partition_key, rows)
         for column in ("completionCount", "retryCount"):
             if column == "retryCount" and any("executions" in stored.row for stored in rows.values()):
                 continue  # a task row has the latest execution's alone
@@ -279,6 +286,17 @@ class _World:
             )
             if difference:
                 self.fail(f"{column} of {partition_key}: its shards hold {difference:+} of what its tasks hold")
+
+    def _check_buckets(self, partition_key: str, rows: Iterable[str]) -> None:
+        """Every task lives in the one bucket that the job's layout gives it."""
+        account, job, *bucket = partition_key.split("|")
+        layout = self.storage.tables.stored[TASKS][f"{account}|{job}"].get(LAYOUT_KEY)
+        buckets = None if layout is None else read_layout(layout.row)
+        for row_key in rows:
+            if buckets is None:
+                self.fail(f"{partition_key} has rows, and the job no layout")
+            elif not is_shard((partition_key, row_key)) and bucket_of(row_key, buckets) != int("".join(bucket) or 0):
+                self.fail(f"task {row_key} of {buckets} buckets is in {partition_key}")
 
     def check_letter(self, name: str, letter: DeadLetter) -> None:
         """At every dead letter: it is one that has to be, and the same each time."""
@@ -435,7 +453,7 @@ def _text(request: Request) -> str:
 
 
 def _operation_text(operation: Operation) -> str:
-    key, completions = operation.row["RowKey"], operation.row["completionCount"]
+    key, completions = operation.row["RowKey"], operation.row.get("completionCount", "layout")
     if isinstance(operation, Insert):
         return f"+{key!s}({completions!s})"
     return f"={key!s}({completions!s}) if {operation.etag}"
