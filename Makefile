@@ -3,14 +3,15 @@
 PYTHON := .venv/bin/python
 PACKAGES := .venv/.ready
 READY := reader/web/dist/dashboard.html
+PIP_AUDIT := 2.10.1
 
-$(PACKAGES): scripts/setup requirements.txt requirements-dev.txt package-lock.json .python-version
+$(PACKAGES): scripts/setup scripts/uv scripts/npm requirements.txt requirements-dev.txt package-lock.json .python-version
 	@sh scripts/setup
 
 $(READY): $(PACKAGES) scripts/web reader/web/build.mjs $(wildcard reader/web/src/*)
 	@sh scripts/web
 
-.PHONY: help setup web run start publish func chaos outage test simulate mutants fuzz bench bench-reading lint lock
+.PHONY: help setup web run start publish func chaos outage test simulate mutants fuzz bench bench-reading lint lock package licences audit
 help: ## List the targets
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 16
 
@@ -60,5 +61,15 @@ lint: $(READY) ## ruff and mypy --strict
 	@$(PYTHON) -m mypy
 
 lock: $(READY) ## Pin again what pyproject.toml names
-	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml -o requirements.txt
-	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
+	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml -o requirements.txt
+	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
+
+package: $(READY) ## What is deployed, as dist/app.zip; VENDORED=1 with its packages, no remote build needed
+	@$(PYTHON) -m scripts.package $(if $(VENDORED),--vendored) $(ARGS)
+
+licences: $(READY) ## List again in THIRD-PARTY.md what ships, by whose licence
+	@$(PYTHON) -m scripts.licences
+
+audit: $(READY) ## Known weaknesses of what ships, by pip-audit and npm audit (needs their services)
+	@sh scripts/uv tool run --from pip-audit==$(PIP_AUDIT) pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	@sh scripts/npm audit --omit=dev

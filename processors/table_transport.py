@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
+from urllib.parse import parse_qsl, urlsplit
 from urllib.request import getproxies
 
 from aiohttp import ClientConnectorError, ClientError, ClientSession, ClientTimeout, DummyCookieJar
@@ -26,8 +27,14 @@ class Request:
     url: str
     headers: dict[str, str]
     content: bytes | None = None
+
     multipart_mixed_info: None = None
     """The pipeline asks for it."""
+
+    @property
+    def query(self) -> dict[str, str]:
+        """The parameters in the URL, as the policy that adds a shared access signature wants them."""
+        return dict(parse_qsl(urlsplit(self.url).query))
 
     def prepare_multipart_body(self) -> None:
         """The pipeline asks for it: there are no parts to make a body of."""

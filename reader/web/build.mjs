@@ -5,7 +5,7 @@
  * Run by scripts/web. Fails where a bundle could not stand in the report's file.
  */
 
-import { copyFile, mkdir, readFile, writeFile } from "node:fs/promises";
+import { copyFile, mkdir, readdir, readFile, writeFile } from "node:fs/promises";
 import { dirname, join, sep } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -38,7 +38,8 @@ async function notice(folder) {
   const at = join(here, folder.replaceAll("/", sep));
   const { name, version, license } = JSON.parse(await readFile(join(at, "package.json"), "utf8"));
   const texts = [];
-  for (const file of ["NOTICE", "LICENSE", "LICENSE.txt"]) {
+  const parts = await readdir(join(at, "licenses")).catch(() => []); // of what the package itself took from others
+  for (const file of ["NOTICE", "LICENSE", "LICENSE.txt", ...parts.sort().map((name) => join("licenses", name))]) {
     const text = await readFile(join(at, file), "utf8").catch(() => null);
     if (text !== null) texts.push(text.trim());
   }
