@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 
-from benchmarks.workload import messages
+from benchmarks.workload import in_turn, messages
 from processors.events import execution, record_time
 from processors.plan import by_job, plan
 from processors.records import decode
@@ -15,7 +15,7 @@ EVENTS = 99
 
 def measured() -> dict[str, float]:
     """Each stage's cost, in their order."""
-    (body,) = messages(1, jobs=1, records=EVENTS)
+    (body,) = messages(1, in_turn(1), EVENTS)
     records = decode(body).records
     executions = [found for found in map(execution, records) if not isinstance(found, list)]
     (job,) = by_job(executions)
