@@ -81,7 +81,7 @@ async def _measured(connection: str, rounds: int, count: int, naive_count: int) 
         services_of({"RollupStorage": connection}) as services,
         TableServiceClient.from_connection_string(connection, transport=transport) as theirs,
     ):
-        for table in ("NaiveTasks", "NaiveJobs"):
+        for table in naive.TABLES:
             await theirs.create_table_if_not_exists(table)
         await ingested(services, batch(messages(1, first=10**7)))  # tables, connections, imports
         await naive.handle(theirs, next(messages(1, records=1)))
