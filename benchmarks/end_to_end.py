@@ -83,7 +83,7 @@ def _cpu(pid: int | None) -> float:
 
 def _first_delivery(log: str) -> float:
     """When the first invocation began, in seconds since 1970, by the lines that invocations end with."""
-    starts = []
+    starts: list[float] = []
     for moment, summary in _INVOCATION.findall(log):
         ended = datetime.strptime(moment, _LOG_TIME).astimezone()
         starts.append(ended.timestamp() - json.loads(summary)["milliseconds"] / 1000)

@@ -11,7 +11,6 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
-
 TABLES = ("NaiveTasks", "NaiveJobs")
 """Which have to be there."""
 

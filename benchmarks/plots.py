@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -13,7 +14,7 @@ from benchmarks.scaling import Shared, Step
 from benchmarks.whole import Whole
 
 COLOURS = ("#2a6f97", "#61a5c2", "#a9d6e5", "#e9c46a", "#f4a261", "#c8c8c8")
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 10,
     "axes.spines.top": False,
     "axes.spines.right": False,
@@ -21,7 +22,6 @@ _STYLE = {
     "grid.color": "#e6e6e6",
     "axes.axisbelow": True,
     "legend.frameon": False,
-    "svg.hashsalt": "",
 }
 _DPI = 120
 
@@ -78,7 +78,7 @@ def instances(path: Path, runs: Mapping[str, Sequence[Shared]]) -> None:
         conflicts.set_ylabel("conflicts an invocation")
         for axes in (cost, conflicts):
             axes.set_ylim(bottom=0)
-            axes.set_xlabel("instances that share 32 partitions")
+            axes.set_xlabel("instances that share the hub's partitions")
         cost.legend()
 
 

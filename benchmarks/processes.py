@@ -1,4 +1,4 @@
-"""What a process has used so far, by /proc: CPU and memory. Raises OSError where the system has none, or the process."""
+"""What a process has used so far, by /proc: CPU and memory. Raises OSError where there is no /proc or no process."""
 
 import os
 from pathlib import Path

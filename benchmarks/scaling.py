@@ -16,8 +16,6 @@ from typing import Any, NamedTuple
 from benchmarks.processes import cpu_seconds
 from benchmarks.table_stub import TableStub
 
-PARTITIONS = 32
-"""Of the hub that instances share."""
 _ROOT = Path(__file__).parents[1]
 
 
@@ -88,8 +86,10 @@ def _growth(tasks: int, tasks_a_job: int, step: int, turns: int) -> Growth:
     )
 
 
-def shared(instances: int, jobs: int, batches: int, size: int, buckets: int | None = None) -> Shared:
-    """Instances that share `PARTITIONS` partitions, each of which brings some batches of `size` messages.
+def shared(
+    instances: int, partitions: int, jobs: int, batches: int, size: int, *, buckets: int | None = None
+) -> Shared:
+    """Instances that share a hub's partitions, each of which brings some batches of `size` messages.
 
     `buckets` is what the setting JobBuckets is given, None for its default.
     """
@@ -102,7 +102,7 @@ def shared(instances: int, jobs: int, batches: int, size: int, buckets: int | No
                 settings,
                 {
                     "jobs": jobs,
-                    "partitions": json.dumps(list(range(first, PARTITIONS, instances))),
+                    "partitions": json.dumps(list(range(first, partitions, instances))),
                     "batches": batches,
                     "size": size,
                 },

@@ -97,9 +97,8 @@ _DONE = (
     b"HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-cache\r\n"
     b"DataServiceVersion: 3.0;\r\n%bETag: W/\"datetime'%b'\"\r\n\r\n\r\n"
 )
-_BATCH_HEAD = (
-    b"--batchresponse_0\r\nContent-Type: multipart/mixed; boundary=changesetresponse_0\r\n\r\n"
-)  # a fixed boundary will do: no answer holds text of a client's
+_BATCH_HEAD = b"--batchresponse_0\r\nContent-Type: multipart/mixed; boundary=changesetresponse_0\r\n\r\n"
+"""A fixed boundary will do: no answer to a transaction holds text of a client's but keys."""
 _BATCH_END = b"--changesetresponse_0--\r\n--batchresponse_0--\r\n"
 _BATCH_TYPE = b"multipart/mixed; boundary=batchresponse_0"
 _JSON = b"application/json;odata=minimalmetadata"
@@ -192,7 +191,11 @@ class TableService:
 
     def _write(self, table: bytes, partition_key: bytes, write: Write) -> Answer:
         done = self._commit(table, partition_key, [write])
-        return _refused(done) if isinstance(done, Failed) else Answer(204, headers=b"ETag: W/\"datetime'%b'\"\r\n" % done[0])
+        return (
+            _refused(done)
+            if isinstance(done, Failed)
+            else Answer(204, headers=b"ETag: W/\"datetime'%b'\"\r\n" % done[0])
+        )
 
     def _commit(self, table: bytes, partition_key: bytes, writes: list[Write]) -> list[bytes] | Failed:
         partition = self._tables.setdefault(table, {}).setdefault(partition_key, Partition())
@@ -319,10 +322,13 @@ def _error(status: int, code: str, reason: str) -> Answer:
 
 
 def _refused_part(failed: Failed) -> bytes:
-    refused = _error(failed.status, failed.code, f"{failed.index}:{failed.code}")
-    return b"--changesetresponse_0\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n%b\r\n" % (
-        b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n\r\n%b"
-        % (refused.status, HTTPStatus(refused.status).phrase.encode(), _JSON, refused.body)
+    refused = _error(failed.status, failed.code, f"{failed.operation}:{failed.code}")
+    return (
+        b"--changesetresponse_0\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n%b\r\n"
+        % (
+            b"HTTP/1.1 %d %b\r\nContent-Type: %b\r\n\r\n%b"
+            % (refused.status, HTTPStatus(refused.status).phrase.encode(), _JSON, refused.body)
+        )
     )
 
 

@@ -26,7 +26,10 @@ def one_after_the_other(tasks: int) -> JobOf:
     return lambda task: task // tasks
 
 
-def messages(count: int, job_of: JobOf = in_turn(100), records: int = RECORDS, first: int = 0) -> Iterator[bytes]:
+HUNDRED_JOBS = in_turn(100)
+
+
+def messages(count: int, job_of: JobOf = HUNDRED_JOBS, records: int = RECORDS, first: int = 0) -> Iterator[bytes]:
     """So many messages of tasks numbered on from `first`."""
     for number in range(count):
         start = first + number * records

@@ -42,10 +42,13 @@ class Sizes:
     step: int = 10_000
     turns: int = 9
     instances: tuple[int, ...] = (1, 2, 4)
-    shared_batches: int = 3
+    partitions: int = 32
+    """Which they share."""
+    shared_batches: int = 2
     """Of each partition."""
     shared_messages: int = 10
     """A batch."""
+    cold_starts: int = 5
 
 
 QUICK = Sizes(
@@ -60,8 +63,10 @@ QUICK = Sizes(
     step=5_000,
     turns=3,
     instances=(1, 2),
+    partitions=8,
     shared_batches=1,
-    shared_messages=2,
+    shared_messages=4,
+    cold_starts=2,
 )
 
 
@@ -84,7 +89,7 @@ class Measured(NamedTuple):
 def measure(sizes: Sizes, tell: Callable[[str], None]) -> Measured:
     """Measure, and tell what is begun."""
     tell("The stages, and starting")
-    costs, cold, library = stages.measured(), coldstart.measured(), conversion.measured()
+    costs, cold, library = stages.measured(), coldstart.measured(sizes.cold_starts), conversion.measured()
     tell("The whole of ingest, and the naive function beside it, into Azurite")
     with Azurite() as azurite:
         wholes = whole.measured(azurite.connection_string, sizes.rounds, sizes.messages, sizes.naive_messages)
@@ -96,9 +101,12 @@ def measure(sizes: Sizes, tell: Callable[[str], None]) -> Measured:
     one = scaling.one_job(sizes.one_job, sizes.step, sizes.turns)
     tell(f"{sizes.many_jobs // 10:,} jobs of 10 tasks, into the stub")
     many = scaling.many_jobs(sizes.many_jobs, 10, sizes.step, sizes.turns)
-    tell("Instances that share 32 partitions, into the stub")
+    tell(f"Instances that share {sizes.partitions} partitions, into the stub")
     hot, spread = (
-        [scaling.shared(number, jobs, sizes.shared_batches, sizes.shared_messages) for number in sizes.instances]
+        [
+            scaling.shared(number, sizes.partitions, jobs, sizes.shared_batches, sizes.shared_messages)
+            for number in sizes.instances
+        ]
         for jobs in (1, 100)
     )
     return Measured(costs, cold, library, wholes, app, single, naive, one, many, hot, spread)
@@ -176,7 +184,9 @@ def main(argv: list[str] | None = None, sizes: Sizes | None = None) -> None:
     """Measure, print, and write what was asked for. `sizes` is for tests."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.writing", description=(__doc__ or "").split("\n")[0])
     parser.add_argument("--quick", action="store_true", help="in under a minute: the same figures of less work")
-    parser.add_argument("--markdown", type=Path, metavar="FILE", help="write the table to FILE, for docs/performance.md")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the table to FILE, for docs/performance.md"
+    )
     parser.add_argument(
         "--images", type=Path, metavar="DIR", help="where plots go (default: docs/images, with --quick nowhere)"
     )

@@ -132,7 +132,8 @@ class Stack:
     ) -> Child:
         """Start one more instance of the app, by default in the consumer group of the others: it shares their work.
 
-        `app` is another app's folder; `settings` replaces some of the app's. The first instance, and the next after that was killed, is at `http_url`.
+        `app` is another app's folder; `settings` replaces some of the app's. The first instance, and the next after
+        that was killed, is at `http_url`.
         """
         name = f"instance-{self._hosts_started}"
         self._hosts_started += 1

@@ -12,13 +12,15 @@ from azure.data.tables.aio import TableServiceClient
 
 from benchmarks import naive
 
+STORAGE = "RollupStorage"
+
 app = func.FunctionApp()
 
 
 @cache
 def service() -> TableServiceClient:
     transport = AioHttpTransport(use_env_settings=False)  # as the app has it
-    return TableServiceClient.from_connection_string(os.environ["RollupStorage"], transport=transport)
+    return TableServiceClient.from_connection_string(os.environ[STORAGE], transport=transport)
 
 
 @app.function_name("naive")

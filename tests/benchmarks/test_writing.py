@@ -19,6 +19,8 @@ TINY = Sizes(
     step=1_000,
     turns=1,
     instances=(1, 2),
+    partitions=2,
+    cold_starts=1,
     shared_batches=1,
     shared_messages=1,
 )
