@@ -59,7 +59,7 @@ def growth(path: Path, steps: Sequence[Step]) -> None:
         memory.plot(tasks, [step.megabytes for step in steps], color=COLOURS[0])
         memory.set_ylabel("resident memory in MB")
         for axes in (cost, memory):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
             axes.set_xlabel("tasks in the job")
             axes.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
             axes.tick_params(axis="x", labelrotation=30)
@@ -77,7 +77,7 @@ def instances(path: Path, runs: Mapping[str, Sequence[Shared]]) -> None:
         cost.set_ylabel("CPU an event in µs")
         conflicts.set_ylabel("conflicts an invocation")
         for axes in (cost, conflicts):
-            axes.set_ylim(bottom=0)
+            axes.set_ylim(0, axes.get_ylim()[1] * 1.1)
             axes.set_xlabel("instances that share the hub's partitions")
         cost.legend()
 
@@ -88,10 +88,12 @@ def processes(path: Path, runs: Mapping[str, Consumed]) -> None:
         names = list(next(iter(runs.values())).cpu)
         height = 0.8 / len(names)
         for number, (colour, name) in enumerate(zip(COLOURS, names, strict=False)):
-            places = [row - (number - (len(names) - 1) / 2) * height for row in range(len(runs))]
+            places = [row + (number - (len(names) - 1) / 2) * height for row in range(len(runs))]
             bars = axes.barh(places, [run.busy(name) for run in runs.values()], height, color=colour, label=name)
             axes.bar_label(bars, fmt="%.2f", padding=3)
         axes.set_yticks(range(len(runs)), [f"{name}\n{run.rate:,.0f} events/s" for name, run in runs.items()])
         axes.grid(visible=False, axis="y")
+        axes.invert_yaxis()
+        axes.margins(x=0.1)
         axes.set_xlabel("CPU seconds a second (1 = one core)")
         axes.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.0))
