@@ -7,6 +7,7 @@ CPU an event, one record a message, the median of some batches.
 
 import asyncio
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -81,5 +82,6 @@ def measured() -> float:
 
 if __name__ == "__main__":
     output, sys.stdout = sys.stdout, sys.stderr
+    logging.getLogger().setLevel(logging.ERROR)  # the library warns of what concerns no trigger
     print(asyncio.run(_measure()), file=output, flush=True)
     os._exit(0)  # the library's threads would wait

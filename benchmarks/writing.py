@@ -58,15 +58,15 @@ QUICK = Sizes(
     consumed=150,
     consumed_naive=4,
     consumed_single=400,
-    one_job=30_000,
-    many_jobs=10_000,
+    one_job=20_000,
+    many_jobs=5_000,
     step=5_000,
     turns=3,
     instances=(1, 2),
     partitions=8,
     shared_batches=1,
-    shared_messages=4,
-    cold_starts=2,
+    shared_messages=2,
+    cold_starts=1,
 )
 
 
