@@ -49,7 +49,7 @@ simulate: $(READY) ## Histories that go wrong in every way, from seeds: make sim
 mutants: $(READY) ## Small changes of the pure modules, each of which a test should mind
 	@nice $(PYTHON) -m tests.mutation $(ARGS)
 
-bench: $(READY) ## What a task event costs, beside the function one would write first; QUICK=1 in under a minute
+bench: $(READY) ## What a task event costs, beside limits and a naive function, in under 10 minutes; QUICK=1 in one
 	@$(PYTHON) -m benchmarks.writing $(if $(QUICK),--quick) $(ARGS)
 
 bench-reading: $(READY) ## 10,000 jobs listed, a report of 50,000 tasks built, loaded and scrolled: times beside targets

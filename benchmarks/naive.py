@@ -11,10 +11,13 @@ from azure.core.exceptions import HttpResponseError, ResourceExistsError, Resour
 from azure.data.tables import UpdateMode
 from azure.data.tables.aio import TableClient, TableServiceClient
 
+TABLES = ("NaiveTasks", "NaiveJobs")
+"""Which have to be there."""
+
 
 async def handle(service: TableServiceClient, body: bytes) -> int:
     """Write one message's task events; how many they were."""
-    tasks, jobs = (service.get_table_client(name) for name in ("NaiveTasks", "NaiveJobs"))
+    tasks, jobs = (service.get_table_client(name) for name in TABLES)
     handled = 0
     for record in json.loads(body)["records"]:
         if record["operationName"] != "TaskCompleteEvent":

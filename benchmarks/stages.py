@@ -3,8 +3,8 @@
 import time
 from collections.abc import Callable
 
-from benchmarks.workload import messages
-from processors.events import execution, record_time
+from benchmarks.workload import in_turn, messages
+from processors.events import execution, newest_time
 from processors.plan import by_job, plan
 from processors.records import decode
 from processors.table_wire import transaction_body
@@ -15,14 +15,14 @@ EVENTS = 99
 
 def measured() -> dict[str, float]:
     """Each stage's cost, in their order."""
-    (body,) = messages(1, jobs=1, records=EVENTS)
+    (body,) = messages(1, in_turn(1), EVENTS)
     records = decode(body).records
     executions = [found for found in map(execution, records) if not isinstance(found, list)]
     (job,) = by_job(executions)
     planned = plan(job.job, "0", None, job.tasks, {})
     work: dict[str, Callable[[], object]] = {
         "bytes → records": lambda: decode(body),
-        "records → executions": lambda: [(record_time(each), execution(each)) for each in records],
+        "records → executions": lambda: [(newest_time(each), execution(each)) for each in records],
         "executions → jobs": lambda: by_job(executions),
         "jobs → transaction": lambda: plan(job.job, "0", None, job.tasks, {}),
         "transaction → bytes": lambda: transaction_body("http://a", "TaskRollups", planned.operations, "x" * 32),

@@ -19,7 +19,7 @@ type Write = tuple[bytes, bytes | None, bytes]
 class Failed(NamedTuple):
     """The operation that keeps a transaction from being carried out, and why."""
 
-    index: int
+    operation: int
     status: int
     code: str
 
@@ -44,7 +44,8 @@ class Partition:
         """All of them, or none; their ETags, which begin with the transaction's `number`."""
         rows, first = self._rows, b"%028d" % number
         changed: dict[bytes, bytes] = {}
-        inserted, etags = [], []
+        inserted: list[bytes] = []
+        etags: list[bytes] = []
         for (key, expected, row), place in zip(writes, _PLACES, strict=False):
             stored = rows.get(key)
             if expected is None:

@@ -97,7 +97,8 @@ _DONE = (
     b"HTTP/1.1 204 No Content\r\nX-Content-Type-Options: nosniff\r\nCache-Control: no-cache\r\n"
     b"DataServiceVersion: 3.0;\r\n%bETag: W/\"datetime'%b'\"\r\n\r\n\r\n"
 )
-_BATCH_HEAD = b"--batchresponse_0\r\nContent-Type: multipart/mixed; boundary=changesetresponse_0\r\n\r\n"  # a fixed boundary will do: no answer holds text of a client's
+_BATCH_HEAD = b"--batchresponse_0\r\nContent-Type: multipart/mixed; boundary=changesetresponse_0\r\n\r\n"
+"""A fixed boundary will do: no answer to a transaction holds text of a client's but keys."""
 _BATCH_END = b"--changesetresponse_0--\r\n--batchresponse_0--\r\n"
 _BATCH_TYPE = b"multipart/mixed; boundary=batchresponse_0"
 _JSON = b"application/json;odata=minimalmetadata"
@@ -321,7 +322,7 @@ def _error(status: int, code: str, reason: str) -> Answer:
 
 
 def _refused_part(failed: Failed) -> bytes:
-    refused = _error(failed.status, failed.code, f"{failed.index}:{failed.code}")
+    refused = _error(failed.status, failed.code, f"{failed.operation}:{failed.code}")
     return (
         b"--changesetresponse_0\r\nContent-Type: application/http\r\nContent-Transfer-Encoding: binary\r\n\r\n%b\r\n"
         % (

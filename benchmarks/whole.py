@@ -5,9 +5,8 @@ The rule: what is compared runs in turn, in one process, against one storage; th
 
 import asyncio
 import time
-from collections.abc import Awaitable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Iterator, Mapping
 from contextlib import asynccontextmanager
-from collections.abc import AsyncIterator
 from statistics import median
 from typing import NamedTuple
 
@@ -15,7 +14,7 @@ from azure.core.pipeline.transport import AioHttpTransport
 from azure.data.tables.aio import TableServiceClient
 
 from benchmarks import naive
-from benchmarks.workload import RECORDS, batch, messages
+from benchmarks.workload import RECORDS, batch, in_turn, messages
 from processors.ingest import Batch, Summary, ingest
 from processors.services import Services
 from processors.settings import load_storage
@@ -42,9 +41,9 @@ class Run(NamedTuple):
 
 
 @asynccontextmanager
-async def services_of(connection: str) -> AsyncIterator[Services]:
-    """The app's storage clients, for an account."""
-    services = Services(load_storage({"RollupStorage": connection}))
+async def services_of(environment: Mapping[str, str]) -> AsyncIterator[Services]:
+    """The app's storage clients, by its settings."""
+    services = Services(load_storage(environment))
     try:
         yield services
     finally:
@@ -62,7 +61,7 @@ def run(connection: str, batches: Iterator[Batch]) -> list[Run]:
     """Ingest batches, one after the other, into an account: all in one call, for a profiler to be put around."""
 
     async def all_of_them() -> list[Run]:
-        async with services_of(connection) as services:
+        async with services_of({"RollupStorage": connection}) as services:
             return [await ingested(services, each) for each in batches]
 
     return asyncio.run(all_of_them())
@@ -79,10 +78,10 @@ async def _measured(connection: str, rounds: int, count: int, naive_count: int) 
     # As the app has it: where aiohttp looks for a proxy, it does so in threads, twice a request.
     transport = AioHttpTransport(use_env_settings=False)
     async with (
-        services_of(connection) as services,
+        services_of({"RollupStorage": connection}) as services,
         TableServiceClient.from_connection_string(connection, transport=transport) as theirs,
     ):
-        for table in ("NaiveTasks", "NaiveJobs"):
+        for table in naive.TABLES:
             await theirs.create_table_if_not_exists(table)
         await ingested(services, batch(messages(1, first=10**7)))  # tables, connections, imports
         await naive.handle(theirs, next(messages(1, records=1)))
@@ -90,7 +89,7 @@ async def _measured(connection: str, rounds: int, count: int, naive_count: int) 
             first = (await ingested(services, batch(messages(count, first=turn * events)))).cpu
             own = await _cpu(_naive(theirs, messages(naive_count, first=turn * events)))
             again = (await ingested(services, batch(messages(count, first=turn * events)))).cpu
-            single = await ingested(services, batch(messages(200, jobs=1, records=1, first=2 * 10**7 + turn * 200)))
+            single = await ingested(services, batch(messages(200, in_turn(1), 1, first=2 * 10**7 + turn * 200)))
             costs.append(Whole(first / events, again / events, single.cpu / 200, own / (naive_count * RECORDS)))
     return Whole(*(median(cost) * 1e6 for cost in zip(*costs, strict=True)))
 

@@ -1,188 +1,207 @@
-"""What a task event costs on its way into the tables: each stage, the whole of `ingest`, and the naive function beside.
+"""What a task event costs on its way into the tables, beside its limits: one table, and the plots of the docs.
 
-CPU of this process, in microseconds an event; storage is an Azurite of its own. The stages are the best of several
-runs, the rest is one run each, with 100 jobs and 100 records a message unless a row says otherwise.
+Figures are CPU of the process that runs `ingest`, in microseconds an event, unless they say otherwise. What is compared
+runs in turn, in one run. Exit status 0, whatever is missed: a busy machine is no error.
 """
 
 import argparse
-import asyncio
-import resource
-import subprocess
-import sys
-import time
-from collections.abc import Awaitable, Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
-from azure.core.pipeline.transport import AioHttpTransport
-from azure.data.tables.aio import TableServiceClient
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import naive
+from benchmarks import coldstart, conversion, end_to_end, plots, scaling, stages, whole
+from benchmarks.coldstart import ColdStart
+from benchmarks.end_to_end import AZURITE, INSTANCE, Consumed
+from benchmarks.figures import Figure, Sections, at_least, at_most, markdown, table
+from benchmarks.scaling import Growth, Shared
+from benchmarks.whole import Whole
 from devstack.azurite import Azurite
-from processors.events import execution, newest_time
-from processors.ingest import Batch, Message, ingest
-from processors.plan import by_job, plan
-from processors.records import decode
-from processors.services import Services
-from processors.settings import load_storage
-from processors.table_wire import transaction_body
-from tests.core.examples import ENQUEUED, an_execution, message, record
-
-_RECORDS = 100
 
 
-class Figure(NamedTuple):
-    """What was measured, and what it may be at most."""
+@dataclass(frozen=True)
+class Sizes:
+    """How much is measured."""
 
-    name: str
-    value: float
-    unit: str = "µs"
-    target: str = ""
-
-
-def messages(count: int, jobs: int = 100, records: int = _RECORDS, first: int = 0) -> Iterator[bytes]:
-    """Messages of distinct tasks, spread evenly over the jobs; every tenth failed."""
-    for number in range(count):
-        start = first + number * records
-        yield message(*(_record(task, task % jobs) for task in range(start, start + records)))
-
-
-def _record(number: int, job: int) -> dict[str, Any]:
-    failed = number % 10 == 0
-    told = record(
-        an_execution(
-            number % 86_400,
-            job_id=f"nightly-{job:06}",
-            task_id=f"task-{number:08}",
-            node_id=f"tvmps_{number % 50:08x}",
-            succeeded=not failed,
-            exit_code=int(failed),
-        )
-    )
-    if not failed:  # as Batch leaves it out
-        del told["properties"]["executionInfo"]["schedulingError"]
-    return told
+    rounds: int = 5
+    """Of `ingest` beside the naive function."""
+    messages: int = 100
+    """In a round, 100 records each."""
+    naive_messages: int = 4
+    consumed: int = 1_000
+    """Messages end to end."""
+    consumed_naive: int = 12
+    consumed_single: int = 4_000
+    """Messages of one record."""
+    one_job: int = 1_000_000
+    """Tasks."""
+    many_jobs: int = 1_000_000
+    """Tasks, ten a job."""
+    step: int = 10_000
+    turns: int = 9
+    instances: tuple[int, ...] = (1, 2, 4)
+    partitions: int = 32
+    """Which they share."""
+    shared_batches: int = 2
+    """Of each partition."""
+    shared_messages: int = 10
+    """A batch."""
+    cold_starts: int = 5
 
 
-def stages() -> list[Figure]:
-    """The pure stages, on one transaction's worth of tasks of one job."""
-    (body,) = messages(1, jobs=1, records=99)
-    records = decode(body).records
-    executions = [found for found in map(execution, records) if not isinstance(found, list)]
-    (job,) = by_job(executions)
-    planned = plan(job.job, "0", None, job.tasks, {})
-    work: dict[str, Callable[[], object]] = {
-        "bytes → records": lambda: decode(body),
-        "records → executions": lambda: (newest_time(records), [execution(each) for each in records]),
-        "executions → jobs": lambda: by_job(executions),
-        "jobs → transaction": lambda: plan(job.job, "0", None, job.tasks, {}),
-        "transaction → bytes": lambda: transaction_body("http://a", "TaskRollups", planned.operations, "x" * 32),
-    }
-    return [Figure(name, _best(run) / 99) for name, run in work.items()]
+QUICK = Sizes(
+    rounds=2,
+    messages=50,
+    naive_messages=1,
+    consumed=150,
+    consumed_naive=4,
+    consumed_single=400,
+    one_job=20_000,
+    many_jobs=5_000,
+    step=5_000,
+    turns=3,
+    instances=(1, 2),
+    partitions=8,
+    shared_batches=1,
+    shared_messages=2,
+    cold_starts=1,
+)
 
 
-def _best(run: Callable[[], object], times: int = 30) -> float:
-    """Microseconds of CPU, of the quickest run."""
-    best = float("inf")
-    for _ in range(times):
-        before = time.process_time()
-        run()
-        best = min(best, time.process_time() - before)
-    return best * 1e6
+class Measured(NamedTuple):
+    """All of it."""
+
+    stages: dict[str, float]
+    cold: ColdStart
+    conversion: float
+    whole: Whole
+    app: Consumed
+    single: Consumed
+    naive: Consumed
+    one_job: Growth
+    many_jobs: Growth
+    hot: list[Shared]
+    spread: list[Shared]
 
 
-async def _cpu(work: Awaitable[object]) -> float:
-    before = time.process_time()
-    await work
-    return (time.process_time() - before) * 1e6
-
-
-async def _ingested(services: Services, bodies: Iterator[bytes], first: int = 0) -> float:
-    batch = Batch("hub", "0", [Message(body, first + n, ENQUEUED) for n, body in enumerate(bodies)])
-    return await _cpu(ingest(batch, services.storage(), time.time))
-
-
-async def whole(connection: str, *, quick: bool) -> list[Figure]:
-    """`ingest` into Azurite in several shapes, and the naive function."""
-    services = Services(load_storage({"RollupStorage": connection}))
-    count = 100
-    big = 20_000 if quick else 200_000
-    figures = []
-    try:
-        await _ingested(services, messages(1, first=10**7))
-        events = count * _RECORDS
-        first = await _ingested(services, messages(count)) / events
-        again = await _ingested(services, messages(count)) / events
-        figures += [
-            Figure("ingest, first delivery", first, target="≤ 40"),
-            Figure("ingest, everything again", again),
-            Figure("again ÷ first", again / first, "", "≤ 2"),
-        ]
-        single = await _ingested(services, messages(200, jobs=1, records=1, first=2 * 10**7)) / 200
-        figures.append(Figure("ingest, one record a message, 200 a batch", single, target="≤ 60"))
-        figures += await _flat(services, big)
-        own = await _naive(connection, 2 if quick else 5)
-        figures += [Figure("the naive function", own), Figure("naive ÷ ingest", own / first, "", "≥ 80")]
-    finally:
-        await services.close()
-    return figures
-
-
-async def _flat(services: Services, tasks: int) -> list[Figure]:
-    """One job that grows: the cost of an event at its beginning and at its end."""
-    size = 10_000
-    costs = []
-    for start in range(0, tasks, size):
-        bodies = messages(size // _RECORDS, jobs=1, first=3 * 10**7 + start)
-        costs.append(await _ingested(services, bodies, start) / size)
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    return [
-        Figure("ingest, the first 10,000 tasks of one job", costs[0]),
-        Figure(f"ingest, the last 10,000 of {tasks:,}", costs[-1], target="within 10%"),
-        Figure("this process's most memory", peak, "MB", "< 300"),
-    ]
-
-
-async def _naive(connection: str, count: int) -> float:
-    transport = AioHttpTransport(use_env_settings=False)  # as the app has it
-    async with TableServiceClient.from_connection_string(connection, transport=transport) as service:
-        for table in ("NaiveTasks", "NaiveJobs"):
-            await service.create_table_if_not_exists(table)
-        handled = 0
-
-        async def all_of_them() -> None:
-            nonlocal handled
-            for body in messages(count):
-                handled += await naive.handle(service, body)
-
-        return await _cpu(all_of_them()) / handled
-
-
-def cold_start() -> Figure:
-    """Seconds of CPU that importing the app's own code takes, beyond starting Python; the best of five."""
-
-    def cpu(code: str) -> float:
-        script = f"import time\n{code}\nprint(time.process_time())"
-        runs = [subprocess.run([sys.executable, "-c", script], capture_output=True, check=True) for _ in range(5)]
-        return min(float(run.stdout) for run in runs)
-
-    app = "import processors.ingest, processors.services, processors.settings, reader.hosted, azure.functions"
-    return Figure("importing what function_app imports", cpu(app) - cpu("pass"), "s", "< 0.5")
-
-
-def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.writing", description=(__doc__ or "").split("\n")[0])
-    parser.add_argument("--quick", action="store_true", help="in well under a minute, the large job a small one")
-    quick = parser.parse_args().quick
-    figures = [*stages(), cold_start()]
+def measure(sizes: Sizes, tell: Callable[[str], None]) -> Measured:
+    """Measure, and tell what is begun."""
+    tell("The stages, and starting")
+    costs, cold, library = stages.measured(), coldstart.measured(sizes.cold_starts), conversion.measured()
+    tell("The whole of ingest, and the naive function beside it, into Azurite")
     with Azurite() as azurite:
-        figures += asyncio.run(whole(azurite.connection_string, quick=quick))
-    table = Table("figure", "measured", "target")
-    for figure in figures:
-        table.add_row(figure.name, f"{figure.value:,.2f} {figure.unit}".strip(), figure.target)
-    Console().print(table)
+        wholes = whole.measured(azurite.connection_string, sizes.rounds, sizes.messages, sizes.naive_messages)
+    tell("End to end: the app, one record a message, the naive function")
+    app = end_to_end.of_the_app(sizes.consumed)
+    single = end_to_end.of_the_app(sizes.consumed_single, records=1)
+    naive = end_to_end.of_the_naive_function(sizes.consumed_naive)
+    tell(f"One job of {sizes.one_job:,} tasks, into the stub")
+    one = scaling.one_job(sizes.one_job, sizes.step, sizes.turns)
+    tell(f"{sizes.many_jobs // 10:,} jobs of 10 tasks, into the stub")
+    many = scaling.many_jobs(sizes.many_jobs, 10, sizes.step, sizes.turns)
+    tell(f"Instances that share {sizes.partitions} partitions, into the stub")
+    hot, spread = (
+        [
+            scaling.shared(number, sizes.partitions, jobs, sizes.shared_batches, sizes.shared_messages)
+            for number in sizes.instances
+        ]
+        for jobs in (1, 100)
+    )
+    return Measured(costs, cold, library, wholes, app, single, naive, one, many, hot, spread)
+
+
+def sections(got: Measured) -> Sections:
+    """The table."""
+    one, many, of = got.one_job, got.many_jobs, got.whole
+    return {
+        "Stages, one transaction of 99 tasks": [
+            *(Figure(name, cost) for name, cost in got.stages.items()),
+            Figure("all of them", sum(got.stages.values())),
+        ],
+        "ingest, everything included": [
+            Figure("messages of 100 records, 100 jobs", of.first, limit=at_most(40)),
+            Figure("the naive function", of.naive),
+            Figure("naive ÷ ingest", of.naive / of.first, "", at_least(80)),
+            Figure("everything again", of.again),
+            Figure("again ÷ first", of.again / of.first, "", at_most(2), 2),
+            Figure("one record a message, 200 a batch", of.single, limit=at_most(60)),
+            Figure("beside it, the worker library's conversion", got.conversion),
+        ],
+        "End to end: SDK, Event Hubs server, worker library, Azurite": [
+            Figure("the app", got.app.rate, "events/s", digits=0),
+            Figure("the naive function", got.naive.rate, "events/s", digits=0),
+            Figure("app ÷ naive", got.app.rate / got.naive.rate, "", at_least(30)),
+            *(Figure(f"{name}, of one core", got.app.busy(name), "", digits=2) for name in got.app.cpu),
+            Figure("Azurite ÷ instance, CPU", got.app.cpu[AZURITE] / got.app.cpu[INSTANCE], "", at_least(1), 2),
+            Figure("the instance, CPU an event", got.app.cpu[INSTANCE] / got.app.events * 1e6),
+            Figure("one record a message: the app", got.single.rate, "events/s", digits=0),
+            Figure("one record a message: the instance, CPU", got.single.cpu[INSTANCE] / got.single.events * 1e6),
+            Figure("the instance's memory at most", got.app.peak, "MB", at_most(300)),
+        ],
+        "Size": [
+            Figure(f"one job at {one.steps[-1].tasks:,} tasks", one.last),
+            Figure("one job at 1,000 tasks, in turn with it", one.compared),
+            Figure("large ÷ small", one.last / one.compared, "", at_most(1.1), 2),
+            Figure(f"{many.steps[-1].tasks // 10:,} jobs of 10 tasks", many.last),
+            Figure("100 jobs, in turn with it", many.compared),
+            Figure("many ÷ 100", many.last / many.compared, "", digits=2),
+            Figure("memory at most, one job", one.peak, "MB", at_most(300)),
+            Figure("memory at most, many jobs", many.peak, "MB", at_most(300)),
+            Figure("the stub's CPU a row, one job", one.stub),
+        ],
+        "Instances": [
+            figure
+            for name, runs in (("one hot job", got.hot), ("100 jobs", got.spread))
+            for run in runs
+            for figure in (
+                Figure(f"{name}, {run.instances} of them", run.cost),
+                Figure(f"{name}, {run.instances}: conflicts an invocation", run.conflicts, "", digits=2),
+                Figure(f"{name}, {run.instances}: the stub, of one core", run.stub, "", digits=2),
+            )
+        ],
+        "Starting": [
+            Figure("importing function_app", got.cold.importing, "s", at_most(0.5), 2),
+            Figure("the first invocation, beyond a later one", got.cold.first_invocation, "s", digits=2),
+        ],
+    }
+
+
+def draw(got: Measured, folder: Path) -> None:
+    """Write the plots."""
+    folder.mkdir(parents=True, exist_ok=True)
+    plots.stages(folder / "performance-stages.png", got.stages, got.whole)
+    plots.growth(folder / "performance-growth.png", got.one_job.steps)
+    plots.instances(folder / "performance-instances.png", {"one hot job": got.hot, "100 jobs": got.spread})
+    plots.processes(
+        folder / "performance-processes.png",
+        {"the app": got.app, "one record a message": got.single, "the naive function": got.naive},
+    )
+
+
+def main(argv: list[str] | None = None, sizes: Sizes | None = None) -> None:
+    """Measure, print, and write what was asked for. `sizes` is for tests."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.writing", description=(__doc__ or "").split("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="in under a minute: the same figures of less work")
+    parser.add_argument(
+        "--markdown", type=Path, metavar="FILE", help="write the table to FILE, for docs/performance.md"
+    )
+    parser.add_argument(
+        "--images", type=Path, metavar="DIR", help="where plots go (default: docs/images, with --quick nowhere)"
+    )
+    given = parser.parse_args(argv)
+    console = Console()
+    got = measure(
+        sizes or (QUICK if given.quick else Sizes()), lambda text: console.print(f"{text} …", highlight=False)
+    )
+    made = sections(got)
+    console.print(table(made))
+    if given.markdown:
+        given.markdown.write_text(markdown(made))
+    images = given.images or (None if given.quick else Path(__file__).parents[1] / "docs" / "images")
+    if images:
+        draw(got, images)
 
 
 if __name__ == "__main__":

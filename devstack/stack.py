@@ -124,10 +124,16 @@ class Stack:
         self.event_hub_connection = connection_string(ready["port"])
         self.control_port = ready["controlPort"]
 
-    def add_host(self, consumer_group: str | None = None, settings: Mapping[str, str] = MappingProxyType({})) -> Child:
+    def add_host(
+        self,
+        consumer_group: str | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+        app: Path = APP,
+    ) -> Child:
         """Start one more instance of the app, by default in the consumer group of the others: it shares their work.
 
-        `settings` replaces some of the app's. The first instance, and the next after that was killed, is at `http_url`.
+        `app` is another app's folder; `settings` replaces some of the app's. The first instance, and the next after
+        that was killed, is at `http_url`.
         """
         name = f"instance-{self._hosts_started}"
         self._hosts_started += 1
@@ -135,7 +141,7 @@ class Stack:
         self._write_settings(path, {"EventHubConsumerGroup": consumer_group or self.consumer_group, **settings})
         is_http_host = self._http_host not in self.hosts
         http_port = self._ports.http if is_http_host else 0
-        arguments = ["--app", str(APP), "--settings", str(path), "--http-port", str(http_port), "--instance", name]
+        arguments = ["--app", str(app), "--settings", str(path), "--http-port", str(http_port), "--instance", name]
         environment = {name: value for name, value in os.environ.items() if name not in self._values}
         host = Child(name, "devstack.functions_host", arguments, environment=environment, log=self._log(name))
         self.hosts.append(host)

@@ -58,7 +58,7 @@ def steps(chance: random.Random, count: int) -> list[Step]:
 
 
 def row(partition: str, key: str, number: int) -> Row:
-    odd = {"text": '"RowKey":"no"\r\n\r\n{é', "when": datetime(2026, 1, 1, tzinfo=UTC), "n": Int64(2**40)}
+    odd: Row = {"text": '"RowKey":"no"\r\n\r\n{é', "when": datetime(2026, 1, 1, tzinfo=UTC), "n": Int64(2**40)}
     return {"PartitionKey": partition, "RowKey": key, "number": number, **(odd if number % 3 == 0 else {})}
 
 
@@ -72,10 +72,11 @@ class Subject:
     async def outcome(self, number: int, step: Step) -> object:
         match step.kind:
             case "get":
-                stored = await self._tables.get(TABLE, step.partition, *step.keys)
+                stored = await self._tables.get(TABLE, step.partition, step.keys[0])
                 return stored and stored.row
             case "query":
-                rows = await self._tables.query(TABLE, step.partition, *step.keys, step.limit)
+                first, end = step.keys
+                rows = await self._tables.query(TABLE, step.partition, first, end, step.limit)
                 # More than the limit may come where Azurite's pages are shorter.
                 return [each.row for each in rows][: step.limit]
             case _:

@@ -54,7 +54,14 @@ def test_a_pure_module_reads_no_clock(module: str) -> None:
 def test_only_two_modules_and_what_builds_them_talk_to_storage() -> None:
     folder = ROOT / "processors"
     knowing = {str(path.relative_to(folder)) for path in sources("processors") if "azure" in packages(path)}
-    assert knowing == {"tables.py", "table_http.py", "table_transport.py", "dead_letters.py", "azure_errors.py", "services.py"}
+    assert knowing == {
+        "tables.py",
+        "table_http.py",
+        "table_transport.py",
+        "dead_letters.py",
+        "azure_errors.py",
+        "services.py",
+    }
 
 
 def test_nothing_but_the_command_replays() -> None:
