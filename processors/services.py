@@ -53,6 +53,10 @@ class AzureStorage:
     def requests(self) -> int:
         return self.attempts.made
 
+    @property
+    def seconds(self) -> float:
+        return self.attempts.seconds
+
 
 @dataclass
 class Services:
