@@ -28,6 +28,10 @@ _EVENTS = 3_000
 _ROUNDS = 30
 
 
+_COLUMNS = ("messages a batch", "records a message", "jobs", "partitions",
+            "executions", "table transactions", "seconds", "log line")  # fmt: skip
+
+
 class Shape(NamedTuple):
     """How events come: what a batch of one partition is made of, and over how many partitions the jobs are spread."""
 
@@ -122,10 +126,7 @@ def _batch(shape: Shape, partition: str, number: int) -> Batch:
 def main() -> None:
     """Measure and print, as Markdown."""
     argparse.ArgumentParser(prog="python -m benchmarks.cost", description=(__doc__ or "").split("\n")[0]).parse_args()
-    print(
-        "| messages a batch | records a message | jobs | partitions | executions | table transactions | seconds | log |"
-    )
-    print("|---:|---:|---:|---:|---:|---:|---:|---:|")
+    print(f"| {' | '.join(_COLUMNS)} |\n{'|---:' * len(_COLUMNS)}|")
     numbers = itertools.count()
     with Azurite() as azurite:
         for shape in SHAPES:
