@@ -63,4 +63,4 @@ lock: $(READY) ## Pin again what pyproject.toml names
 	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml -o requirements.txt
 	@uv pip compile --quiet --universal --python-version 3.13 pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
 	@for extra in azure-monitor otlp; do uv pip compile --quiet --universal --python-version 3.13 pyproject.toml \
-		--extra $$extra -c requirements.txt -c requirements-dev.txt -o requirements-$$extra.txt; done
+		--extra $$extra -c requirements.txt -c requirements-dev.txt -o requirements-$$extra.txt || exit 1; done

@@ -89,7 +89,7 @@ class Summary:
     storage_seconds: float = 0.0
     """Summed over requests, of which many run at a time: mostly more than `milliseconds`."""
     newest_record_age_seconds: float | None = None
-    """From the newest record's own time to now."""
+    """From the newest record's own time to the start of the invocation."""
     newest_record_delivery_seconds: float | None = None
     """The part of that age which was over when Event Hubs took the record: from its own time to its enqueued time."""
     milliseconds: float = 0.0

@@ -56,7 +56,10 @@ HISTOGRAMS = (
         f"{NAME}.storage.duration", "s", attrgetter("storage_seconds"), "Time of an invocation's storage requests, sum"
     ),
     Instrument(
-        f"{NAME}.record.age", "s", attrgetter("newest_record_age_seconds"), "From the newest record's time to now"
+        f"{NAME}.record.age",
+        "s",
+        attrgetter("newest_record_age_seconds"),
+        "From the newest record's time to the invocation",
     ),
     Instrument(
         f"{NAME}.record.delivery",
