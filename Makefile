@@ -63,6 +63,9 @@ lint: $(READY) ## ruff and mypy --strict
 lock: $(READY) ## Pin again what pyproject.toml names
 	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml -o requirements.txt
 	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
+	@for extra in azure-monitor otlp; do sh scripts/uv pip compile --quiet --universal --python-version 3.13 \
+		--generate-hashes pyproject.toml --extra $$extra -c requirements.txt -c requirements-dev.txt \
+		-o requirements-$$extra.txt || exit 1; done
 
 package: $(READY) ## What is deployed, as dist/app.zip; VENDORED=1 with its packages, no remote build needed
 	@$(PYTHON) -m scripts.package $(if $(VENDORED),--vendored) $(ARGS)
@@ -71,5 +74,5 @@ licences: $(READY) ## List again in THIRD-PARTY.md what ships, by whose licence
 	@$(PYTHON) -m scripts.licences
 
 audit: $(READY) ## Known weaknesses of what ships, by pip-audit and npm audit (needs their services)
-	@sh scripts/uv tool run --from pip-audit==$(PIP_AUDIT) pip-audit --strict --disable-pip --require-hashes -r requirements.txt
+	@sh scripts/uv tool run --from pip-audit==$(PIP_AUDIT) pip-audit --strict --disable-pip --require-hashes -r requirements.txt -r requirements-azure-monitor.txt -r requirements-otlp.txt
 	@sh scripts/npm audit --omit=dev

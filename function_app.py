@@ -1,6 +1,7 @@
 """The Azure Functions app: bindings only.
 
-What happens with a batch is in `processors.ingest`, what a request is answered in `reader.api`.
+What happens with a batch is in `processors.ingest`, what a request is answered in `reader.api`, what the timer does in
+`reader.retention`.
 """
 
 import os
@@ -11,11 +12,13 @@ import azure.functions as func
 from processors.ingest import Batch, Message, ingest
 from processors.services import Services
 from processors.settings import load
+from processors.telemetry import recorder
 from reader.hosted import Hosted
 
 settings = load(os.environ)
 services = Services(settings)
 hosted = Hosted(settings, os.environ)
+record = recorder(os.environ)
 
 app = func.FunctionApp()
 
@@ -34,7 +37,7 @@ app = func.FunctionApp()
 )
 async def ingest_batch(events: List[func.EventHubEvent]) -> None:
     """Count a batch of diagnostic-log messages. While storage is away, the retry policy holds the partition."""
-    await ingest(_batch(events), services.storage(), services.clock)
+    record(await ingest(_batch(events), services.storage(), services.clock))
 
 
 @app.function_name("api")
@@ -51,6 +54,16 @@ def page(request: func.HttpRequest) -> func.HttpResponse:
     """The dashboard's page and what it loads, for everybody: the data that it shows comes from `api`."""
     status, headers, body = hosted.page(request.method, request.url, request.headers)
     return func.HttpResponse(body, status_code=status, headers=dict(headers))
+
+
+@app.function_name("retention")
+@app.timer_trigger(arg_name="timer", schedule=settings.retention_schedule)
+def purge_old_jobs(timer: func.TimerRequest) -> None:  # noqa: ARG001 - the worker asks for it
+    """Purge the jobs that are older than the settings keep them. The worker runs this in a thread: purging blocks."""
+    if settings.retention_days:
+        from reader.retention import retain  # when it is needed: an app that ingests does not wait for the read side
+
+        retain(settings, settings.retention_days)
 
 
 def _batch(events: List[func.EventHubEvent]) -> Batch:

@@ -22,7 +22,7 @@ def measured() -> dict[str, float]:
     planned = plan(job.job, "0", None, job.tasks, {})
     work: dict[str, Callable[[], object]] = {
         "bytes → records": lambda: decode(body),
-        "records → executions": lambda: [(newest_time(each), execution(each)) for each in records],
+        "records → executions": lambda: (newest_time(records), [execution(each) for each in records]),
         "executions → jobs": lambda: by_job(executions),
         "jobs → transaction": lambda: plan(job.job, "0", None, job.tasks, {}),
         "transaction → bytes": lambda: transaction_body("http://a", "TaskRollups", planned.operations, "x" * 32),

@@ -6,6 +6,6 @@ Data flows one way, a module a step:
 
 `records`, `events`, `metrics`, `rollups` and `plan` are pure: no I/O, no clock, no Azure import. `write` holds the
 protocol that counts every execution once; `tables` and `dead_letters` are the only modules that talk to storage;
-`ingest` is the pipeline, and `services` builds what it needs from `settings`. `replay` sends dead letters through it
-again.
+`ingest` is the pipeline, and `services` builds what it needs from `settings`. `telemetry` tells of it in metrics, where
+they are on. `replay` sends dead letters through it again.
 """

@@ -13,7 +13,7 @@ import logging
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import NamedTuple, Protocol
 
@@ -64,6 +64,10 @@ class Storage(Protocol):
     def requests(self) -> int:
         """Requests made so far, repeated ones included."""
 
+    @property
+    def seconds(self) -> float:
+        """Seconds that these requests took, summed over requests, of which many run at a time."""
+
 
 @dataclass(slots=True)
 class Summary:
@@ -82,7 +86,12 @@ class Summary:
     jobs: int = 0
     conflicts: int = 0
     storage_requests: int = 0
+    storage_seconds: float = 0.0
+    """Summed over requests, of which many run at a time: mostly more than `milliseconds`."""
     newest_record_age_seconds: float | None = None
+    """From the newest record's own time to the start of the invocation."""
+    newest_record_delivery_seconds: float | None = None
+    """The part of that age which was over when Event Hubs took the record: from its own time to its enqueued time."""
     milliseconds: float = 0.0
 
 
@@ -111,8 +120,11 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
     summary.jobs = len(jobs)
     summary.dead_letters = len(letters)
     summary.storage_requests = storage.requests
+    summary.storage_seconds = round(storage.seconds, 3)
     if read.newest is not None:
         summary.newest_record_age_seconds = round(started - read.newest / 1_000_000, 3)
+        if read.enqueued is not None:
+            summary.newest_record_delivery_seconds = round(_seconds(read.enqueued) - read.newest / 1_000_000, 3)
     summary.milliseconds = round((clock() - started) * 1000, 1)
     logger.info("ingested %s", json.dumps(asdict(summary)))
     return summary
@@ -132,6 +144,8 @@ class _Read:
     """
     newest: int | None = None
     """The newest record's time, microseconds since 1970."""
+    enqueued: datetime | None = None
+    """When its message was enqueued; None where the trigger did not say."""
 
     def reject(self, rejected: Execution, reason: str) -> None:
         """Take a valid execution that cannot be counted for a bad record."""
@@ -145,8 +159,9 @@ def _read(batch: Batch, summary: Summary) -> _Read:
     names: dict[str, str] = {}  # operations are compared without case; the first spelling counts
     for position, message in enumerate(batch.messages):
         decoded = decode(message.body)
-        if (time := newest_time(decoded.records)) is not None:
-            read.newest = time if read.newest is None else max(read.newest, time)
+        time = newest_time(decoded.records)
+        if time is not None and (read.newest is None or time > read.newest):
+            read.newest, read.enqueued = time, message.enqueued_time
         completions = _completions(decoded)
         for operation in completions.others:
             ignored[names.setdefault(operation.lower(), _name(operation, ignored))] += 1
@@ -189,6 +204,11 @@ def _completions(decoded: Decoded) -> _Completions:
 def _name(operation: str, ignored: Counter[str]) -> str:
     """The name that an ignored operation is counted under; a log line has no room for every name one can invent."""
     return operation if len(operation) <= limits.ID_LENGTH and len(ignored) < limits.OPERATION_NAMES else OTHER
+
+
+def _seconds(moment: datetime) -> float:
+    """Seconds since 1970. The worker may leave out that a time is in UTC."""
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def _add(summary: Summary, written: list[Written]) -> None:

@@ -110,3 +110,10 @@ REQUEST_SECONDS = 30
 
 CONFLICTS_A_JOB = 200
 """Conflicts in a row while one job is written. Each means that another writer got on; so many means a fault."""
+
+RETENTION_SECONDS = 20 * 60
+"""One run of the retention timer. Azure Functions ends a function after 30 minutes by default on Flex Consumption
+("Function app timeout duration"); a step takes a few seconds, a minute where storage is slow."""
+
+RETENTION_DAYS = 36_500
+"""The most `RetentionDays` may be: a hundred years, safely after the earliest time of the Table service."""

@@ -121,6 +121,7 @@ class _Counting:
     dead_letters: _Collected = field(default_factory=_Collected)
     recent: Recent = field(default_factory=Recent)
     requests: int = 0
+    seconds: float = 0.0
 
 
 class _Rehearsal:

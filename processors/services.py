@@ -53,6 +53,10 @@ class AzureStorage:
     def requests(self) -> int:
         return self.attempts.made
 
+    @property
+    def seconds(self) -> float:
+        return self.attempts.seconds
+
 
 @dataclass
 class Services:
@@ -60,9 +64,10 @@ class Services:
 
     settings: StorageSettings
     clock: Callable[[], float] = field(default=time.time)
-    _recent: Recent = field(default_factory=Recent, init=False)
+    _recent: Recent = field(init=False)
 
     def __post_init__(self) -> None:
+        self._recent = Recent(self.settings.job_buckets)
         # At the level at which functions log, the SDKs would write two lines for every storage request.
         logging.getLogger(SDK_REQUEST_LOG).setLevel(logging.WARNING)
 

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
+from processors import limits
 from processors.errors import SettingsError
 
 _Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1)]
@@ -22,6 +23,9 @@ _ConnectionString = Annotated[
     ),
 ]
 _HubConnectionString = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"(?i)^(.*;)?Endpoint=sb://.+$")]
+
+_Schedule = Annotated[str, StringConstraints(strip_whitespace=True, pattern=r"^[\d*/,A-Za-z-]+( +[\d*/,A-Za-z-]+){5}$")]
+"""NCRONTAB: six fields, of which the first is seconds."""
 
 _STORAGE_EXAMPLE = "UseDevelopmentStorage=true"
 
@@ -54,6 +58,15 @@ class StorageSettings(BaseModel):
         alias="RollupStorage__clientId",
         description="Client id of a user-assigned identity. Default: the system-assigned one.",
         examples=["00000000-0000-0000-0000-000000000000"],
+    )
+    job_buckets: int = Field(
+        1,
+        alias="JobBuckets",
+        ge=1,
+        le=limits.BUCKETS_A_JOB,
+        description="Table partitions that a new job's tasks are spread over, 1 to 32; a job keeps what it began with. "
+        "One takes 2,000 rows a second. Default: 1.",
+        examples=["1"],
     )
     host_storage: _ConnectionString | None = Field(
         None,
@@ -99,6 +112,20 @@ class Settings(StorageSettings):
         description="Who may read the HTTP API: function, with a function key; anonymous, behind App Service "
         "Authentication only. Default: function.",
         examples=["function"],
+    )
+    retention_days: int = Field(
+        0,
+        alias="RetentionDays",
+        ge=0,
+        le=limits.RETENTION_DAYS,
+        description="Jobs whose last task ended more than so many days ago are purged. Default: 0, keep all.",
+        examples=["365"],
+    )
+    retention_schedule: _Schedule = Field(
+        "0 30 2 * * *",
+        alias="RetentionSchedule",
+        description="When the retention timer runs, as NCRONTAB with six fields, in UTC. Default: daily at 02:30.",
+        examples=["0 30 2 * * *"],
     )
 
 

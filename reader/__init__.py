@@ -5,5 +5,6 @@
     queries    `Rollups`: jobs, tasks and nodes, filtered by the server and streamed
 
 Everything else here shows what these three give, but for two: `backfill` hands archived logs to `processors.ingest`,
-and `purge` deletes old jobs. Nothing in this package writes a rollup itself, and `processors` does not know it.
+and `purge` deletes old jobs, every night where `retention` is set. Nothing in this package writes a rollup itself, and
+`processors` does not know it.
 """

@@ -532,6 +532,10 @@ class _Placed:
     def requests(self) -> int:
         return self._storage.requests
 
+    @property
+    def seconds(self) -> float:
+        return self._storage.seconds
+
     async def put(self, letter: DeadLetter) -> None:
         place = self._places[letter.sequence_number]
         await self._storage.dead_letters.put(
@@ -543,6 +547,7 @@ class _Nowhere:
     """`ingest.Storage` that is empty, and stays so."""
 
     requests = 0
+    seconds = 0.0
 
     @property
     def recent(self) -> Recent:

@@ -198,6 +198,10 @@ class MemoryStorage:
     def requests(self) -> int:
         return self.tables.attempts.made
 
+    @property
+    def seconds(self) -> float:
+        return self.tables.attempts.seconds
+
 
 def is_shard(key: Key) -> bool:
     """Whether the key in TaskRollups is that of a job's partial sums."""

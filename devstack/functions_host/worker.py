@@ -96,12 +96,13 @@ class Worker:
         retry: Retry | None = None,
     ) -> Outcome:
         """Invoke once with `data` (a TypedData) as the parameter `argument`. A failure is logged; never raises."""
+        invocation = uuid.uuid4()  # and its trace: telemetry and this host's log lines are found by one id
         request = protos.InvocationRequest(
-            invocation_id=str(uuid.uuid4()),
+            invocation_id=str(invocation),
             function_id=function.id,
             input_data=[protos.ParameterBinding(name=argument, data=data)],
             trigger_metadata=trigger_metadata,
-            trace_context=protos.RpcTraceContext(trace_parent=f"00-{uuid.uuid4().hex}-{os.urandom(8).hex()}-01"),
+            trace_context=protos.RpcTraceContext(trace_parent=f"00-{invocation.hex}-{os.urandom(8).hex()}-01"),
         )
         if retry is not None:
             request.retry_context.retry_count = retry.count

@@ -44,6 +44,27 @@ def test_the_last_failure_goes_up_after_a_bounded_number() -> None:
     assert max(pauses) <= limits.LONGEST_PAUSE_SECONDS / 2
 
 
+def test_the_time_of_requests_is_summed_and_that_of_pauses_is_not() -> None:
+    now = 0.0
+
+    async def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    left: list[Exception] = [StorageUnavailable("1"), Conflict(0)]
+
+    async def request() -> None:
+        nonlocal now
+        now += 2.5
+        raise left.pop(0)
+
+    attempts = Attempts(sleep, lambda: 1.0, lambda: now)
+    with pytest.raises(Conflict):
+        asyncio.run(attempts.of(request))
+    assert attempts.seconds == 5.0
+    assert now == 5.0 + limits.FIRST_PAUSE_SECONDS
+
+
 @pytest.mark.parametrize("error", [StorageUnavailable("forbidden", transient=False), Conflict(3)])
 def test_what_does_not_pass_goes_up_at_once(error: Exception) -> None:
     attempts, pauses, answer = tried(error)

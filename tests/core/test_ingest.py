@@ -7,6 +7,7 @@ import gc
 import json
 import logging
 import tracemalloc
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -418,7 +419,7 @@ def test_the_summary_is_the_log_line(caplog: pytest.LogCaptureFixture) -> None:
         (summary,) = run(storage, batch(message(record(), record(), bad_record(), {"operationName": "X"}), b"?"))
     line = json.loads(caplog.messages[-1].removeprefix("ingested "))
     assert line["counted"] == summary.counted == 1
-    assert line | {"milliseconds": 0} == {
+    assert line | {"milliseconds": 0, "storage_seconds": 0} == {
         "partition": "0",
         "messages": 2,
         "records": 4,
@@ -430,9 +431,36 @@ def test_the_summary_is_the_log_line(caplog: pytest.LogCaptureFixture) -> None:
         "jobs": 1,
         "conflicts": 0,
         "storage_requests": 2,
+        "storage_seconds": 0,
         "newest_record_age_seconds": NOW - NOON / SECOND - 10,
+        "newest_record_delivery_seconds": 290,
         "milliseconds": 0,
     }
+
+
+def test_the_delivery_is_that_of_the_newest_record() -> None:
+    """Of two messages, the second has the newest record, and a time that leaves out that it is in UTC."""
+    late = message(record(an_execution(100)), record(an_execution(50)))
+    messages = [
+        Message(message(record()), 0, ENQUEUED + timedelta(hours=1)),
+        Message(late, 1, ENQUEUED.replace(tzinfo=None)),
+    ]
+    (summary,) = run(MemoryStorage(), Batch("hub", "0", messages))
+    assert summary.newest_record_age_seconds == 490
+    assert summary.newest_record_delivery_seconds == 190
+
+
+def test_without_an_enqueued_time_the_delivery_is_unknown() -> None:
+    (summary,) = run(MemoryStorage(), Batch("hub", "0", [Message(message(record()), 0, None)]))
+    assert summary.newest_record_age_seconds == 590
+    assert summary.newest_record_delivery_seconds is None
+
+
+def test_the_time_of_storage_is_that_of_its_requests() -> None:
+    storage = MemoryStorage()
+    storage.tables.attempts.seconds = 1.23456  # what its requests took before the end
+    (summary,) = run(storage, batch(message(record())))
+    assert summary.storage_seconds == pytest.approx(1.235, abs=0.1)
 
 
 def test_a_message_without_an_enqueued_time_still_gives_a_letter() -> None:

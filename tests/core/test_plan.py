@@ -132,9 +132,17 @@ def test_a_transaction_ends_before_the_task_that_does_not_fit(
 
 
 def test_99_tasks_without_a_message_fit_a_transaction_however_long_their_ids_are() -> None:
-    ids = {"account": "🎉" * 256, "task_id": "t" * 256, "pool_id": "🎉" * 256, "node_id": "\x7f" * 256}
-    longest = an_execution(job_id="🎉" * 256, task_type="é" * 256, failure_category="é" * 256, **ids)
-    row = {**task_row(Task(longest._replace(failure_code="é" * 256))), "PartitionKey": "=" * 512, "RowKey": "=" * 512}
+    longest = an_execution(
+        account="🎉" * 256,
+        job_id="🎉" * 256,
+        task_id="t" * 256,
+        pool_id="🎉" * 256,
+        node_id="\x7f" * 256,
+        task_type="é" * 256,
+        failure_category="é" * 256,
+        failure_code="é" * 256,
+    )
+    row = {**task_row(Task(longest)), "PartitionKey": "=" * 512, "RowKey": "=" * 512}
     assert wire_bytes(row) <= row_bytes(row) <= PLAIN_ROW_BYTES
     assert 99 * PLAIN_ROW_BYTES <= limits.TRANSACTION_BYTES - SHARD_BYTES
 

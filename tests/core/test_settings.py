@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from processors import limits
 from processors.errors import SettingsError
 from processors.settings import FIELDS, NAMES, load
 
@@ -138,6 +139,23 @@ def test_the_api_takes_a_function_key_unless_told_otherwise() -> None:
     assert load(COMPLETE | {"ApiAuthLevel": "anonymous"}).api_auth_level == "anonymous"
     for wrong in ("Anonymous", "admin", "none"):
         assert problems(COMPLETE | {"ApiAuthLevel": wrong}).keys() == {"ApiAuthLevel"}
+
+
+def test_jobs_are_kept_unless_told_otherwise() -> None:
+    for off in ({}, {"RetentionDays": ""}, {"RetentionDays": "0"}):
+        assert load(COMPLETE | off).retention_days == 0
+    assert load(COMPLETE | {"RetentionDays": " 365 "}).retention_days == 365
+    assert load(COMPLETE | {"RetentionDays": str(limits.RETENTION_DAYS)}).retention_days == limits.RETENTION_DAYS
+    for wrong in ("-1", "1.5", "a year", "365d", str(limits.RETENTION_DAYS + 1)):
+        assert problems(COMPLETE | {"RetentionDays": wrong}).keys() == {"RetentionDays"}
+
+
+def test_the_timer_has_a_schedule_always() -> None:
+    assert load(COMPLETE | {"RetentionSchedule": ""}).retention_schedule == "0 30 2 * * *"
+    for right in ("0 */5 * * * *", "0 0 1-5,7 * JAN-MAR Mon-Fri", "0  30 2 * * *"):
+        assert load(COMPLETE | {"RetentionSchedule": right}).retention_schedule == right
+    for wrong in ("30 2 * * *", "daily", "%Other%", "0 30 2 * * * *", "0 30 2 * * ?"):
+        assert problems(COMPLETE | {"RetentionSchedule": wrong}).keys() == {"RetentionSchedule"}
 
 
 def test_other_environment_variables_are_ignored() -> None:

@@ -331,7 +331,7 @@ def _ids(execution: Any) -> tuple[str, str, str]:
 
 
 def _client(world: _World, instance: _Instance) -> MemoryStorage:
-    attempts = Attempts(chance=lambda: 0.5)  # chance is in the scenario's delays
+    attempts = Attempts(chance=lambda: 0.5, clock=world.loop.time)  # chance is in the scenario's delays
     tables = world.storage.tables
     letters = world.storage.dead_letters.letters
     return MemoryStorage(
