@@ -13,6 +13,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -228,11 +229,9 @@ class Sums:
 
 
 def total(parts: Iterable[Sums]) -> Sums:
-    """All parts merged."""
-    merged = Sums()
-    for part in parts:
-        merged = merged.merge(part)
-    return merged
+    """All parts merged; a single one as it is."""
+    several = iter(parts)
+    return reduce(Sums.merge, several, next(several, Sums()))
 
 
 def _smallest[T: (int, str)](a: T | None, b: T | None) -> T | None:
@@ -252,7 +251,10 @@ def _count[K](counts: dict[K, int], key: K) -> None:
 
 
 def _counts[K](a: dict[K, int], b: dict[K, int]) -> dict[K, int]:
-    return {**a, **{key: a.get(key, 0) + count for key, count in b.items()}}
+    merged = a.copy()
+    for key, count in b.items():
+        merged[key] = merged.get(key, 0) + count
+    return merged
 
 
 def _pools(a: dict[str, PoolSums], b: dict[str, PoolSums]) -> dict[str, PoolSums]:

@@ -13,6 +13,8 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zlib import crc32
 
+from pydantic_core import to_json
+
 from processors import limits
 from processors.columns import CONTRACT_VERSION, LAYOUT_COLUMNS, SHARD_COLUMNS, TASK_COLUMNS, Edm, Int64, Row, Value
 from processors.errors import NewerContract, UnreadableRow
@@ -434,7 +436,8 @@ def _time_text(micros: int) -> str:
     return to_datetime(micros).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+def _json(value: Any) -> str:
+    return to_json(value).decode()
 
 
 def units(text: str) -> int:
@@ -498,7 +501,7 @@ def _time_series(series: TimeSeries) -> dict[str, Any]:
     for bucket, count in series.counts.items():
         counts[bucket - first] = count
     return {
-        "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "start": start.isoformat().replace("+00:00", "Z"),
         "widthSeconds": series.width_seconds,
         "counts": counts,
     }

@@ -457,7 +457,8 @@ async def _publish_what_is_known(
     tables: Tables, known: RecentJob, job: JobKey, published: Published, ours: Mapping[Place, Stored[Sums]]
 ) -> None:
     """Publish from memory: nobody else has, since this process did, or the ETag conflicts. Raises Conflict."""
-    sums = total([published.others, *(stored.value for stored in ours.values())])
+    others = [published.others] if published.places else []
+    sums = total([*others, *(stored.value for stored in ours.values())])
     etag = await _put(tables, job, sums, {*published.places, *ours}, known.buckets or 1, published.etag)
     if known.published is published:
         known.published = published._replace(etag=etag)
