@@ -131,6 +131,7 @@ def plan(
     result = Plan()
     partition_key = job.partition(bucket)
     accepted: list[Execution] = []
+    new: list[Execution] = []
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
     for task in pending[: limits.OPERATIONS_A_TRANSACTION - (2 if founding else 1)]:
@@ -145,11 +146,15 @@ def plan(
             result.operations.append(Replace(row, stored.etag) if stored else Insert(row))
             result.tasks.append(task)
             accepted += fold.accepted
-            added.change_task(stored.value.latest if stored else None, fold.task.latest)
+            if stored is None:
+                new.append(fold.task.latest)
+            else:
+                added.change_task(stored.value.latest, fold.task.latest)
         result.handled += 1
         result.duplicates += fold.duplicates
         result.rejected += fold.rejected
     added.add(*accepted)
+    added.add_tasks(*new)
     result.sums = sums.value.merge(added) if sums else added
     if result.operations:
         row = shard_row(job, shard, result.sums, bucket)

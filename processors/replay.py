@@ -16,7 +16,8 @@ from typing import Protocol
 
 from processors import limits
 from processors.columns import Row, StoredRow
-from processors.dead_letters import AzureDeadLetters, DeadLetter
+from processors.dead_letter_blobs import AzureDeadLetters
+from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, UnreadableLetter
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation

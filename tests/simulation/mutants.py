@@ -90,7 +90,7 @@ async def _attempt_overwriting[T](tables: MemoryTables, request: Request, work: 
 
 # --- executions ------------------------------------------------------------------------------------------------------
 
-_with, _change_task = plan._with, Sums.change_task
+_with = plan._with
 
 
 def _keeps_duplicates_within_a_batch(task: Task | None, arrived: Iterable[Execution]) -> Fold:
@@ -115,7 +115,7 @@ def _latest_is_the_last_to_arrive(task: Task | None, accepted: Sequence[Executio
 
 
 def _never_takes_back_an_outcome(sums: Sums, _: Execution | None, after: Execution) -> None:
-    _change_task(sums, None, after)
+    sums.add_tasks(after)
 
 
 async def _takes_a_conflict_for_a_duplicate(
