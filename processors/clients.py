@@ -17,9 +17,9 @@ from azure.data.tables.aio import TableServiceClient
 from processors import limits
 from processors.attempts import Attempts
 from processors.dead_letter_blobs import AzureDeadLetters
+from processors.recent import Recent
 from processors.settings import StorageSettings
 from processors.tables import AzureTables, TableAccount, table_account
-from processors.write import Recent
 
 if TYPE_CHECKING:
     from azure.storage.blob.aio import BlobServiceClient

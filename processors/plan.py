@@ -86,6 +86,8 @@ class Plan:
     """The tasks that `operations` writes, one each."""
     handled: int = 0
     """How many of the pending tasks the plan settles, from the first on."""
+    added: Sums = field(default_factory=Sums)
+    """What the transaction adds to the shard's sums."""
     sums: Sums = field(default_factory=Sums)
     """The shard's sums once the transaction is committed."""
     duplicates: int = 0
@@ -155,6 +157,7 @@ def plan(
         result.rejected += fold.rejected
     added.add(*accepted)
     added.add_tasks(*new)
+    result.added = added
     result.sums = sums.value.merge(added) if sums else added
     if result.operations:
         row = shard_row(job, shard, result.sums, bucket)

@@ -21,7 +21,8 @@ from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, UnreadableLetter
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
-from processors.write import Recent, Tables, in_parallel
+from processors.recent import Recent
+from processors.write import Tables, in_parallel
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
+from processors.recent import Recent
 from processors.settings import StorageSettings
-from processors.write import Recent
 
 if TYPE_CHECKING:
     from processors.clients import AzureStorage, Clients

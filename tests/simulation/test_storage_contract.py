@@ -26,11 +26,11 @@ from processors.errors import Conflict
 from processors.ingest import Storage
 from processors.metrics import Sums
 from processors.plan import Insert, Operation, Replace
+from processors.recent import Recent
 from processors.rollups import Earlier, Identity, JobKey, Task, job_row, shard_row, task_row
 from processors.services import Services
 from processors.settings import load_storage
 from processors.tables import AzureTables
-from processors.write import Recent
 from tests.core.examples import AN_EXECUTION, NOON, an_execution
 from tests.memory_storage import MemoryStorage
 
