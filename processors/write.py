@@ -226,7 +226,7 @@ class _Application:
         raise StorageUnavailable(f"job {self._job.partition()}: {limits.CONFLICTS_A_JOB} conflicts in a row")
 
     async def _try(self, *, again: bool, founding: bool) -> bool:
-        """One transaction; False where it met a conflict or a row that is refused, and is to be planned again."""
+        """One transaction; False where it met a conflict, and is to be planned again."""
         planned = plan(
             self._job, self._shard, self._sums, self.pending, self._known, self.place.bucket, founding=founding
         )
@@ -245,8 +245,8 @@ class _Application:
             if refused.index is None or refused.index >= len(planned.tasks):
                 raise
             self._reject([planned.tasks[refused.index]], str(refused))
-            return False
-        self._settle(planned)
+        else:
+            self._settle(planned)
         return True
 
     async def _commit(self, planned: Plan, *, founding: bool) -> None:
