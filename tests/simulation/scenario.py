@@ -110,7 +110,7 @@ def _messages(random: Random, *, crowded: bool) -> tuple[tuple[Published, ...], 
     executions = [(execution, json.dumps(record(execution)).encode()) for execution in told]
     most = random.choice((1, 2, 2, 4))
     partitions: list[list[Published]] = [[] for _ in range(random.choice((1, 2) if crowded else (1, 2, 2, 3)))]
-    for _ in range(random.choice((3, 5) if crowded else (1, 2, 3, 4, 6, 10))):
+    for _ in range(random.choice((3, 5, 10) if crowded else (1, 2, 3, 4, 6, 10))):
         if random.random() < 0.06:
             message = Published((), random.choice(_GARBAGE))
         else:
@@ -219,7 +219,7 @@ _CRASHES = (Fault.CRASH_BEFORE, Fault.CRASH_AFTER)
 def scenario(seed: int) -> Scenario:
     """The scenario of a seed."""
     random = Random(seed)
-    crowded = random.random() < 0.3  # one job, on which several instances work at the same time
+    crowded = random.random() < 0.4  # one job, on which several instances work at the same time
     partitions = _messages(random, crowded=crowded)
     faulty = random.choice((0.0, 0.02, 0.1, 0.25))
     crashing = random.choice((0.0, 0.01, 0.04))
@@ -228,9 +228,9 @@ def scenario(seed: int) -> Scenario:
     return Scenario(
         seed=seed,
         partitions=partitions,
-        instances=3 if crowded else random.choice((1, 2, 2, 3)),
+        instances=random.choice((2, 3)) if crowded else random.choice((1, 2, 2, 3)),
         events=tuple(
-            _event(random, len(partitions), span) for _ in range(random.choice((2, 4) if crowded else (0, 1, 2, 4)))
+            _event(random, len(partitions), span) for _ in range(random.choice((2, 4, 8) if crowded else (0, 1, 2, 4)))
         ),
         outcomes=tuple(_outcome(random, faulty, crashing, spread) for _ in range(random.choice((20, 60, 150)))),
         deliveries=tuple(_delivery(random) for _ in range(random.choice((4, 12, 24)))),
@@ -247,7 +247,7 @@ def scenario(seed: int) -> Scenario:
 
 
 def _event(random: Random, partitions: int, span: float) -> Event:
-    upset = random.choice((Upset.MOVE, Upset.MOVE, Upset.REPLAY, Upset.CANCEL))
+    upset = random.choice((Upset.MOVE, Upset.MOVE, Upset.MOVE, Upset.REPLAY, Upset.CANCEL))
     return Event(random.uniform(0, span), upset, random.randrange(partitions), random.random())
 
 
@@ -269,6 +269,6 @@ def _delivery(random: Random) -> Delivery:
     return Delivery(
         size=random.choice((1, 1, 2, 3, 10)),
         pause=random.choice((0.1, 1.0, 5.0)),
-        again=random.choice((0, 0, 0, 1, 3)),
+        again=random.choice((0, 0, 1, 3)),
         saved=random.random() < 0.9,
     )
