@@ -1,4 +1,4 @@
-"""The files of requirements are what pyproject.toml names, compiled: seen in the installed packages, with no network."""
+"""The files of requirements are what pyproject.toml names, compiled: seen in what is installed, with no network."""
 
 import re
 from pathlib import Path
