@@ -118,7 +118,8 @@ def _microseconds(time_text: str) -> int:
 
 def to_datetime(micros: int) -> datetime:
     """The UTC datetime of microseconds since 1970."""
-    return _EPOCH + timedelta(microseconds=micros)
+    seconds, rest = divmod(micros, 1_000_000)
+    return datetime.fromtimestamp(seconds, UTC).replace(microsecond=rest)
 
 
 def from_datetime(time: datetime) -> int:

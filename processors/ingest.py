@@ -22,9 +22,10 @@ from processors.dead_letters import DeadLetter, DeadLetters
 from processors.errors import StorageUnavailable
 from processors.events import Execution, execution, is_task_complete, newest_time
 from processors.plan import by_job
+from processors.recent import Recent
 from processors.records import BadInput, Decoded, decode, raw_records
 from processors.rollups import OTHER
-from processors.write import Recent, Tables, Written, in_parallel, write_job
+from processors.write import Tables, Written, in_parallel, write_job
 
 logger = logging.getLogger(__name__)
 

@@ -83,7 +83,7 @@ CONCURRENT_JOBS = 16
 """Jobs one invocation writes at a time: enough to hide storage's latency, few enough to keep memory small."""
 
 JOBS_REMEMBERED = 1_000
-SHARDS_REMEMBERED = 2_000
+SHARDS_REMEMBERED = 8_000
 """Jobs, and partial sums of them, that a process keeps in the place of reading them: 5 KB each, 100 KB at worst."""
 
 CONCURRENT_BUCKETS = 8

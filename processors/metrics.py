@@ -13,6 +13,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, fields
+from functools import reduce
 from itertools import accumulate
 from typing import Any, NamedTuple
 
@@ -181,8 +182,9 @@ class Sums:
     over_time: TimeSeries = field(default_factory=TimeSeries)
 
     def add(self, *executions: Execution) -> None:
-        """Count executions, the more at once the cheaper. Their tasks are counted by `change_task`."""
+        """Count executions, the more at once the cheaper. Their tasks are counted apart."""
         self.completions += len(executions)
+        sketch, histogram, exit_codes = self.sketch, self.histogram, self.exit_codes
         pools: dict[str, list[int]] = {}
         for execution in executions:
             self.retries += execution.retry_count
@@ -192,21 +194,26 @@ class Sums:
                 self.durations += 1
                 self.duration += micros
                 self.slot_time += slot_time(execution, micros)
-                _count(self.sketch, sketch_bucket(micros))
-                _count(self.histogram, histogram_exponent(micros))
+                bucket = sketch_bucket(micros)
+                sketch[bucket] = sketch.get(bucket, 0) + 1
+                exponent = histogram_exponent(micros)
+                histogram[exponent] = histogram.get(exponent, 0) + 1
                 if self.longest is None or micros >= self.longest.duration:
                     self.longest = _longest(self.longest, Longest(micros, execution.task_id))
                 if self.shortest is None or micros < self.shortest:
                     self.shortest = micros
-            code = execution.exit_code
-            _count(self.exit_codes, "none" if code is None else str(code))
-            share = pools.setdefault(execution.pool_id, [0, 0, 0])
+            code = "none" if execution.exit_code is None else str(execution.exit_code)
+            exit_codes[code] = exit_codes.get(code, 0) + 1
+            share = pools.get(execution.pool_id)
+            if share is None:
+                share = pools[execution.pool_id] = [0, 0, 0]
             share[0] += 1
             share[2] += micros or 0
             if not execution.succeeded:
                 share[1] += 1
                 self.retries_exhausted += retries_exhausted(execution)
-                _count(self.failures, failure(execution))
+                name = failure(execution)
+                self.failures[name] = self.failures.get(name, 0) + 1
         self.pools = _pools(self.pools, {pool: PoolSums(*share) for pool, share in pools.items()})
         self.over_time.add(*[execution.end for execution in executions])
         for account, job_id in {(execution.account, execution.job_id) for execution in executions}:
@@ -216,11 +223,17 @@ class Sums:
         self.first_start = _smallest(self.first_start, min(starts, default=None))
         self.last_end = _largest(self.last_end, max((execution.end for execution in executions), default=None))
 
-    def change_task(self, before: Execution | None, after: Execution) -> None:
-        """Count a task by its latest execution: `after`, in the place of `before` (None: a new task)."""
-        self.tasks += before is None
-        self.succeeded_tasks += after.succeeded - (before is not None and before.succeeded)
-        self.failed_tasks += (not after.succeeded) - (before is not None and not before.succeeded)
+    def add_tasks(self, *latest: Execution) -> None:
+        """Count new tasks, each by its latest execution."""
+        succeeded = sum([execution.succeeded for execution in latest])
+        self.tasks += len(latest)
+        self.succeeded_tasks += succeeded
+        self.failed_tasks += len(latest) - succeeded
+
+    def change_task(self, before: Execution, after: Execution) -> None:
+        """Count a task by its latest execution, `after`, that has been counted by another, `before`."""
+        self.succeeded_tasks += after.succeeded - before.succeeded
+        self.failed_tasks += before.succeeded - after.succeeded
 
     def merge(self, other: "Sums") -> "Sums":
         """The sums of both sets, which have no execution in common."""
@@ -228,11 +241,9 @@ class Sums:
 
 
 def total(parts: Iterable[Sums]) -> Sums:
-    """All parts merged."""
-    merged = Sums()
-    for part in parts:
-        merged = merged.merge(part)
-    return merged
+    """All parts merged; a single one as it is."""
+    several = iter(parts)
+    return reduce(Sums.merge, several, next(several, Sums()))
 
 
 def _smallest[T: (int, str)](a: T | None, b: T | None) -> T | None:
@@ -247,12 +258,11 @@ def _longest(a: Longest | None, b: Longest | None) -> Longest | None:
     return b if a is None else a if b is None else min(a, b, key=Longest.rank)
 
 
-def _count[K](counts: dict[K, int], key: K) -> None:
-    counts[key] = counts.get(key, 0) + 1
-
-
 def _counts[K](a: dict[K, int], b: dict[K, int]) -> dict[K, int]:
-    return {**a, **{key: a.get(key, 0) + count for key, count in b.items()}}
+    merged = a.copy()
+    for key, count in b.items():
+        merged[key] = merged.get(key, 0) + count
+    return merged
 
 
 def _pools(a: dict[str, PoolSums], b: dict[str, PoolSums]) -> dict[str, PoolSums]:

@@ -86,6 +86,8 @@ class Plan:
     """The tasks that `operations` writes, one each."""
     handled: int = 0
     """How many of the pending tasks the plan settles, from the first on."""
+    added: Sums = field(default_factory=Sums)
+    """What the transaction adds to the shard's sums."""
     sums: Sums = field(default_factory=Sums)
     """The shard's sums once the transaction is committed."""
     duplicates: int = 0
@@ -131,6 +133,7 @@ def plan(
     result = Plan()
     partition_key = job.partition(bucket)
     accepted: list[Execution] = []
+    new: list[Execution] = []
     added = Sums()
     room = limits.TRANSACTION_BYTES - _SHARD_BYTES
     for task in pending[: limits.OPERATIONS_A_TRANSACTION - (2 if founding else 1)]:
@@ -145,11 +148,16 @@ def plan(
             result.operations.append(Replace(row, stored.etag) if stored else Insert(row))
             result.tasks.append(task)
             accepted += fold.accepted
-            added.change_task(stored.value.latest if stored else None, fold.task.latest)
+            if stored is None:
+                new.append(fold.task.latest)
+            else:
+                added.change_task(stored.value.latest, fold.task.latest)
         result.handled += 1
         result.duplicates += fold.duplicates
         result.rejected += fold.rejected
     added.add(*accepted)
+    added.add_tasks(*new)
+    result.added = added
     result.sums = sums.value.merge(added) if sums else added
     if result.operations:
         row = shard_row(job, shard, result.sums, bucket)

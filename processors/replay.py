@@ -16,11 +16,13 @@ from typing import Protocol
 
 from processors import limits
 from processors.columns import Row, StoredRow
-from processors.dead_letters import AzureDeadLetters, DeadLetter
+from processors.dead_letter_blobs import AzureDeadLetters
+from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, UnreadableLetter
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
-from processors.write import Recent, Tables, in_parallel
+from processors.recent import Recent
+from processors.write import Tables, in_parallel
 
 
 @dataclass(frozen=True, slots=True)

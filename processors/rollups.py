@@ -8,10 +8,11 @@ import json
 import struct
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple
 from zlib import crc32
+
+from pydantic_core import to_json
 
 from processors import limits
 from processors.columns import CONTRACT_VERSION, LAYOUT_COLUMNS, SHARD_COLUMNS, TASK_COLUMNS, Edm, Int64, Row, Value
@@ -102,8 +103,7 @@ class Earlier(NamedTuple):
     succeeded: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Task:
+class Task(NamedTuple):
     """All executions of one task. `earlier` and `older` are sorted from latest to earliest, all `older` after them."""
 
     latest: Execution
@@ -124,11 +124,8 @@ class Task:
 
     def total_duration(self) -> int:
         """Microseconds over all executions whose duration is known."""
-        known = duration(self.latest) or 0
-        if not self.earlier:
-            return known
         earlier = (*(each.identity for each in self.earlier), *self.older)
-        return known + sum(end - start for end, start in earlier if NO_START < start <= end)
+        return (duration(self.latest) or 0) + sum(end - start for end, start in earlier if NO_START < start <= end)
 
 
 _OLDER = struct.Struct(">qq")
@@ -154,10 +151,10 @@ def task_row(task: Task, partition_key: str | None = None) -> Row:
         "retryCount": latest.retry_count,
         "requeueCount": latest.requeue_count,
         "maxTaskRetryCount": latest.max_task_retry_count,
-        "retriesExhausted": exhausted(latest),
+        "retriesExhausted": not latest.succeeded and exhausted(latest),
         "systemTaskVersion": Int64(latest.system_task_version),
         "completionCount": task.completions,
-        "totalDurationSeconds": task.total_duration() / _SECOND,
+        "totalDurationSeconds": (task.total_duration() if task.earlier else micros or 0) / _SECOND,
     }
     if latest.start is not None:
         row["startTime"] = to_datetime(latest.start)
@@ -434,7 +431,8 @@ def _time_text(micros: int) -> str:
     return to_datetime(micros).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-_json = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+def _json(value: Any) -> str:
+    return to_json(value).decode()
 
 
 def units(text: str) -> int:
@@ -498,7 +496,7 @@ def _time_series(series: TimeSeries) -> dict[str, Any]:
     for bucket, count in series.counts.items():
         counts[bucket - first] = count
     return {
-        "start": start.strftime("%Y-%m-%dT%H:%M:%SZ"),
+        "start": start.isoformat().replace("+00:00", "Z"),
         "widthSeconds": series.width_seconds,
         "counts": counts,
     }

@@ -19,11 +19,10 @@ what is found there is a duplicate. Nothing here knows Azure: storage is a `Tabl
 """
 
 import asyncio
-from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain, islice
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
 from processors import limits
 from processors.columns import JOBS, TASKS, StoredRow
@@ -41,6 +40,7 @@ from processors.plan import (
     by_bucket,
     plan,
 )
+from processors.recent import Place, Published, Recent, RecentJob
 from processors.rollups import (
     LAYOUT_KEY,
     SHARD_RANGE,
@@ -80,106 +80,6 @@ class Written:
     rejected: list[Rejected] = field(default_factory=list)
     unpublished: str | None = None
     """Why the job's published row could not be brought up to date, though all is counted; None where it was."""
-
-
-# --- what a process knows of its jobs --------------------------------------------------------------------------------
-
-
-class Place(NamedTuple):
-    """Where a job's partial sums stand."""
-
-    bucket: int
-    row_key: str
-
-
-class Published(NamedTuple):
-    """The published row as this process wrote it last, or knows that there is none: what it takes to write the next.
-
-    The rule: the row has of every shard that this process writes no more than `RecentJob.shards` has, and of all
-    others just what `others` has.
-    """
-
-    etag: str | None
-    """None where there is no row."""
-    others: Sums
-    """Of the shards that this process does not write."""
-    places: frozenset[Place]
-    """Of these others."""
-
-
-class RecentJob:
-    """One job as this process last saw it."""
-
-    def __init__(self, recent: "Recent | None") -> None:
-        self.buckets: int | None = None
-        """How many the job's layout has; None where that is not known."""
-        self.shards: Mapping[Place, Stored[Sums]] = {}
-        """Those that this process writes."""
-        self.published: Published | None = None
-        self.covered: dict[Place, str] = {}
-        """Place → its shard's ETag when a published row last took it in. Every later publisher has that, or newer."""
-        self.publishing = asyncio.Lock()
-        self.failures = 0
-        """How often publishing failed."""
-        self._recent = recent
-        """None once it is not remembered any more."""
-
-    def learn(self, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None) -> None:
-        """Note what a shard is: `now`, as was written or read while it was known to be `before`.
-
-        What another invocation has noted meanwhile stays: which of the two is newer, nobody can tell.
-        """
-        if self.shards.get(place) is not before:
-            return
-        if now is None:
-            if before is not None:  # the job was purged
-                self.forget()
-            return
-        if before is None:
-            if self._recent is not None:
-                self._recent.shards += 1
-            if self.published is not None and place in self.published.places:
-                self.published = None
-        self.shards = {**self.shards, place: now}
-
-    def forget(self) -> None:
-        """Know nothing any more."""
-        if self._recent is not None:
-            self._recent.shards -= len(self.shards)
-        self.buckets, self.shards, self.published, self.covered = None, {}, None, {}
-
-    def leave(self) -> None:
-        """Be remembered no more; whoever is at work on it goes on."""
-        self.forget()
-        self._recent = None
-
-    def covers(self, ends: Mapping[Place, str | None]) -> bool:
-        """Whether a published row has these shards, each with the ETag that it had at the end, or newer."""
-        return all(etag is not None and self.covered.get(place) == etag for place, etag in ends.items())
-
-
-class Recent:
-    """The jobs that a process wrote last, within `JOBS_REMEMBERED` and `SHARDS_REMEMBERED`.
-
-    `buckets` is how many a job has that this process is the first to write.
-    """
-
-    def __init__(self, buckets: int = 1) -> None:
-        self.buckets = buckets
-        self.shards = 0
-        self._jobs: OrderedDict[JobKey, RecentJob] = OrderedDict()
-
-    def job(self, job: JobKey) -> RecentJob:
-        """What is known of the job: nothing, for one that was not written lately."""
-        found = self._jobs.get(job)
-        if found is None:
-            found = self._jobs[job] = RecentJob(self)
-        self._jobs.move_to_end(job)
-        while len(self._jobs) > 1 and (
-            len(self._jobs) > limits.JOBS_REMEMBERED or self.shards > limits.SHARDS_REMEMBERED
-        ):
-            self._jobs.popitem(last=False)[1].leave()
-        return found
 
 
 # --- one job ---------------------------------------------------------------------------------------------------------
@@ -310,39 +210,51 @@ class _Application:
 
         False where the job may have another number of buckets.
         """
-        conflicts = 0
-        while conflicts < limits.CONFLICTS_A_JOB:
-            founding = self._recent.buckets is None
-            if not (self._founds and self._buckets == 1 if founding else self._recent.buckets == self._buckets):
-                return False
-            planned = plan(
-                self._job, self._shard, self._sums, self.pending, self._known, self.place.bucket, founding=founding
-            )
-            try:
-                if planned.operations:
-                    await self._commit(planned, founding=founding)
-            except Conflict as conflict:
-                conflicts += 1
-                self._written.conflicts += 1
-                await self._read_tasks(planned.tasks[conflict.index :], again=conflicts > 1)
-                await self._read_shard(founding=founding)
-            except RowRefused as refused:
-                if refused.index is None or refused.index >= len(planned.tasks):
-                    raise
-                self._reject([planned.tasks[refused.index]], str(refused))
+        for conflicts in range(limits.CONFLICTS_A_JOB):
+            known = self._recent.buckets
+            if known is None and self._founds and self._buckets == 1:
+                async with self._recent.founding.next(f"founding job {self._job.partition()}"):
+                    if self._recent.buckets is not None:
+                        continue
+                    settled = await self._try(again=conflicts > 0, founding=True)
+            elif known == self._buckets:
+                settled = await self._try(again=conflicts > 0, founding=False)
             else:
-                self._settle(planned)
+                return False
+            if settled:
                 return True
         raise StorageUnavailable(f"job {self._job.partition()}: {limits.CONFLICTS_A_JOB} conflicts in a row")
 
+    async def _try(self, *, again: bool, founding: bool) -> bool:
+        """One transaction; False where it met a conflict or a row that is refused, and is to be planned again."""
+        planned = plan(
+            self._job, self._shard, self._sums, self.pending, self._known, self.place.bucket, founding=founding
+        )
+        try:
+            if planned.operations:
+                await self._commit(planned, founding=founding)
+        except Conflict as conflict:
+            self._written.conflicts += 1
+            if founding:
+                await self._read_layout()
+            if conflict.index <= len(planned.tasks):  # else it is the layout's alone
+                await self._read_tasks(planned.tasks[conflict.index :], again=again)
+                await self._read_shard()
+            return False
+        except RowRefused as refused:
+            if refused.index is None or refused.index >= len(planned.tasks):
+                raise
+            self._reject([planned.tasks[refused.index]], str(refused))
+            return False
+        self._settle(planned)
+        return True
+
     async def _commit(self, planned: Plan, *, founding: bool) -> None:
-        before = self._recent.shards.get(self.place)
         etags = await self._tables.commit(TASKS, planned.operations)
-        self._sums = Stored(planned.sums, etags[len(planned.tasks)])
-        if founding and self._recent.buckets is None:  # it is ours: nobody has published it
-            self._recent.buckets = 1
-            self._recent.published = Published(None, Sums(), frozenset())
-        self._recent.learn(self.place, before, self._sums)
+        base, self._sums = self.etag, Stored(planned.sums, etags[len(planned.tasks)])
+        if founding:
+            self._recent.found()
+        self._recent.committed(self.place, base, self._sums, planned.added)
 
     def _settle(self, planned: Plan) -> None:
         settled, self.pending = self.pending[: planned.handled], self.pending[planned.handled :]
@@ -356,21 +268,18 @@ class _Application:
         self.pending = [task for task in self.pending if task.row_key not in rejected]
         _reject(self._written, tasks, reason)
 
-    async def _read_shard(self, *, founding: bool) -> None:
-        """Bring the sums up to date, and with `founding` the layout too."""
+    async def _read_shard(self) -> None:
         before = self._recent.shards.get(self.place)
-        if founding:
-            rows = await self._tables.query(TASKS, self._partition, *SHARD_RANGE)
-            layout = next((stored.row for stored in rows if stored.row["RowKey"] == LAYOUT_KEY), None)
-            if layout is not None and self._recent.buckets is None:
-                self._recent.buckets = read_layout(layout)
-            found = next((stored for stored in rows if stored.row["RowKey"] == self.place.row_key), None)
-        else:
-            found = await self._tables.get(TASKS, self._partition, self.place.row_key)
+        found = await self._tables.get(TASKS, self._partition, self.place.row_key)
         self._sums = None
         if found is not None:
             self._sums = Stored(read_shard(found.row), found.etag)
-        self._recent.learn(self.place, before, self._sums)
+        self._recent.read(self.place, before, self._sums)
+
+    async def _read_layout(self) -> None:
+        found = await self._tables.get(TASKS, self._job.partition(), LAYOUT_KEY)
+        if found is not None and self._recent.buckets is None:
+            self._recent.buckets = read_layout(found.row)
 
     async def _read_tasks(self, tasks: Sequence[TaskExecutions], *, again: bool) -> None:
         """Bring `known` up to date for `tasks`, the first of which is known to conflict.
@@ -420,77 +329,64 @@ async def _publish(
 ) -> None:
     """See that the published row has what is in the shards by now. Raises StorageUnavailable.
 
-    Whoever waits for another's turn is often covered by it; where that one fails, those who wait fail with it.
+    Whoever waits for another's turn is often covered by it.
     """
-    failures = known.failures
-    async with known.publishing:
-        if known.failures != failures:
-            raise StorageUnavailable(f"job {job.partition()}: it could not be published, as another invocation found")
-        try:
-            await _publish_in_turn(tables, known, job, ends, written)
-        except StorageUnavailable:
-            known.failures += 1
-            raise
-
-
-async def _publish_in_turn(
-    tables: Tables, known: RecentJob, job: JobKey, ends: Mapping[Place, str | None], written: Written
-) -> None:
-    for _ in range(limits.CONFLICTS_A_JOB):
-        if known.covers(ends):
-            return
-        try:
-            if known.published is not None and known.shards:
-                await _publish_what_is_known(tables, known, job, known.published, known.shards)
-                if not known.covers(ends):  # another invocation noted something else of our shards
-                    known.published = None
-            else:
-                await _publish_what_is_read(tables, known, job)
+    async with known.publishing.next(f"publishing job {job.partition()}"):
+        for _ in range(limits.CONFLICTS_A_JOB):
+            if known.covers(ends):
                 return
-        except Conflict:
-            written.conflicts += 1
-            known.published = None
+            try:
+                if known.published is None:
+                    await _publish_what_is_read(tables, known, job)
+                    return
+                await _publish_what_is_known(tables, known, job, known.published)
+            except Conflict:
+                written.conflicts += 1
+            else:
+                if not known.covers(ends):  # another invocation is at work on the same shards
+                    known.lose_track()
     raise StorageUnavailable(f"job {job.partition()}: publishing met {limits.CONFLICTS_A_JOB} conflicts in a row")
 
 
-async def _publish_what_is_known(
-    tables: Tables, known: RecentJob, job: JobKey, published: Published, ours: Mapping[Place, Stored[Sums]]
-) -> None:
+async def _publish_what_is_known(tables: Tables, known: RecentJob, job: JobKey, published: Published) -> None:
     """Publish from memory: nobody else has, since this process did, or the ETag conflicts. Raises Conflict."""
-    sums = total([published.others, *(stored.value for stored in ours.values())])
-    etag = await _put(tables, job, sums, {*published.places, *ours}, known.buckets or 1, published.etag)
+    news, known.news = known.news, Sums()
+    ends = {place: stored.etag for place, stored in known.shards.items()}
+    now = Published(published.etag, published.sums.merge(news), published.places | ends.keys())
+    try:
+        etag = await _put(tables, job, now, known.buckets or 1)
+    except BaseException:
+        known.lose_track()
+        raise
     if known.published is published:
-        known.published = published._replace(etag=etag)
-    known.covered |= {place: stored.etag for place, stored in ours.items()}
+        known.published = now._replace(etag=etag)
+    known.covered |= ends
 
 
 async def _publish_what_is_read(tables: Tables, known: RecentJob, job: JobKey) -> None:
     """Publish what the shards are after the published row's ETag was read. Raises Conflict, UnreadableRow."""
-    before = known.shards
-    published = await tables.get(JOBS, job.account, job.job)
-    buckets, rows = await _read_shards(tables, job)
-    if not rows:
-        return  # all was rejected, or the job was purged meanwhile
-    shards = {place: Stored(read_shard(stored.row), stored.etag) for place, stored in rows.items()}
-    sums = total(stored.value for stored in shards.values())
-    etag = await _put(tables, job, sums, set(shards), buckets, None if published is None else published.etag)
-    known.covered |= {place: stored.etag for place, stored in shards.items()}
-    if known.shards is not before:  # what was noted meanwhile may be older or newer than what was read
-        return
-    if known.buckets not in (None, buckets) or not before.keys() <= shards.keys():  # the job was purged
-        known.forget()
-        return
-    known.buckets = buckets
-    read = {place: shards.pop(place) for place in before}
-    known.shards = {place: before[place] if before[place].etag == now.etag else now for place, now in read.items()}
-    known.published = Published(etag, total(stored.value for stored in shards.values()), frozenset(shards))
+    known.begin_reading()
+    try:
+        row = await tables.get(JOBS, job.account, job.job)
+        buckets, rows = await _read_shards(tables, job)
+        if not rows:
+            known.lose_track()
+            return  # all was rejected, or the job was purged meanwhile
+        shards = {place: Stored(read_shard(stored.row), stored.etag) for place, stored in rows.items()}
+        sums = total(stored.value for stored in shards.values())
+        now = Published(None if row is None else row.etag, sums, frozenset(shards))
+        etag = await _put(tables, job, now, buckets)
+    except BaseException:
+        known.lose_track()
+        raise
+    known.end_reading(buckets, shards, now._replace(etag=etag))
 
 
-async def _put(tables: Tables, job: JobKey, sums: Sums, places: set[Place], buckets: int, etag: str | None) -> str:
-    """Write the published row; its new ETag. Raises Conflict."""
-    row = job_row(job, sums, len({place.row_key for place in places}), buckets)
-    (now,) = await tables.commit(JOBS, [Insert(row) if etag is None else Replace(row, etag)])
-    return now
+async def _put(tables: Tables, job: JobKey, published: Published, buckets: int) -> str:
+    """Write the published row in the place of the one with its ETag; the new ETag. Raises Conflict."""
+    row = job_row(job, published.sums, len({place.row_key for place in published.places}), buckets)
+    (etag,) = await tables.commit(JOBS, [Insert(row) if published.etag is None else Replace(row, published.etag)])
+    return etag
 
 
 async def _read_shards(tables: Tables, job: JobKey) -> tuple[int, dict[Place, StoredRow]]:

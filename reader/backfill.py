@@ -37,7 +37,8 @@ from processors.dead_letters import DeadLetter, DeadLetters
 from processors.errors import BadRequest, StorageUnavailable
 from processors.ingest import Batch, Message, Storage, ingest
 from processors.plan import Operation
-from processors.write import Recent, Tables
+from processors.recent import Recent
+from processors.write import Tables
 
 HUB = "replay"
 """What dead letters have for their hub."""

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from pydantic.alias_generators import to_camel
 
 from processors.azure_errors import storage_errors
-from processors.dead_letters import CONTAINER
+from processors.dead_letter_blobs import CONTAINER
 from processors.errors import StorageUnavailable
 from reader.accounts import Account
 from reader.queries import Rollups

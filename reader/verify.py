@@ -156,7 +156,7 @@ class _TaskSums:
     def add(self, task: Task) -> None:
         latest = task.latest
         self.latest.add(latest)
-        self.latest.change_task(None, latest)
+        self.latest.add_tasks(latest)
         unknown: dict[str, Any] = {
             "retry_count": 0,
             "requeue_count": 0,

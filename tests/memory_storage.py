@@ -33,7 +33,7 @@ from processors.columns import Edm, Row, StoredRow, Value
 from processors.dead_letters import DeadLetter
 from processors.errors import Conflict
 from processors.plan import Insert, Operation, Replace
-from processors.write import Recent
+from processors.recent import Recent
 
 type Key = tuple[str, str]
 """PartitionKey and RowKey."""

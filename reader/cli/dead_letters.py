@@ -14,10 +14,10 @@ from typing import Annotated
 import typer
 
 from processors import limits
+from processors.clients import AzureStorage
 from processors.dead_letters import DeadLetter
 from processors.errors import UnreadableLetter
 from processors.replay import Outcome, Replay
-from processors.services import AzureStorage
 from processors.write import in_parallel
 from reader.accounts import storage_settings
 from reader.cli import options, output

@@ -103,7 +103,7 @@ async def _archive(names: Sequence[str], from_storage: str | None, opened: Async
         archive = await opened.enter_async_context(opened_services(storage_settings(from_storage, {})))
         for name in names:
             container, _, prefix = name.strip("/").partition("/")
-            found += await blob_sources(archive.blob_service.get_container_client(container), prefix)
+            found += await blob_sources(archive.clients.blob_service.get_container_client(container), prefix)
         return found
     for name in names:
         if _is_url(name):

@@ -108,7 +108,7 @@ async def with_tables[T](connections: list[str], work: Callable[[list[AzureTable
         for connection in connections:
             services = Services(load_storage({"RollupStorage": connection}))
             opened.push_async_callback(services.close)
-            tables.append(AzureTables(services.table_account, Attempts(_no_sleep)))
+            tables.append(AzureTables(services.clients.table_account, Attempts(_no_sleep)))
         return await work(tables)
 
 

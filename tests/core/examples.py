@@ -19,8 +19,9 @@ from processors.events import Execution, parse_time, to_datetime
 from processors.ingest import Batch, Message, Summary, ingest
 from processors.metrics import Sums, total
 from processors.plan import by_job
+from processors.recent import Recent
 from processors.rollups import read_shard
-from processors.write import Recent, Written, write_job
+from processors.write import Written, write_job
 from tests.memory_storage import Key, MemoryStorage, MemoryTables, columns_of, is_shard
 
 SECOND = 1_000_000

@@ -36,7 +36,7 @@ def summed(some: list[Execution]) -> Sums:
     sums = Sums()
     for execution in some:
         sums.add(execution)
-        sums.change_task(None, execution)
+        sums.add_tasks(execution)
     return sums
 
 

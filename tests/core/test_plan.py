@@ -43,7 +43,7 @@ def counted(*executions: Execution) -> Sums:
     sums = Sums()
     for execution in executions:
         sums.add(execution)
-        sums.change_task(None, execution)
+        sums.add_tasks(execution)
     return sums
 
 

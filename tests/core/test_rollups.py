@@ -233,7 +233,7 @@ def test_a_job_row_of_one_execution() -> None:
         max_task_retry_count=4,
     )
     sums = sums_of([execution])
-    sums.change_task(None, execution)
+    sums.add_tasks(execution)
     assert job_row(JOB, sums, 7) == {
         "PartitionKey": "myaccount",
         "RowKey": "job-1",

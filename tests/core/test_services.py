@@ -29,7 +29,7 @@ def test_both_clients_are_of_the_account_in_the_settings(storage: dict[str, str]
     async def urls() -> tuple[str, str]:
         services = Services(load(HUB | storage))
         try:
-            return services.table_service.url, services.blob_service.url
+            return services.clients.table_service.url, services.clients.blob_service.url
         finally:
             await services.close()
 

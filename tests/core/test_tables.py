@@ -40,7 +40,7 @@ def with_tables[T](connection: str, work: Callable[[AzureTables], Awaitable[T]])
     async def connected() -> T:
         services = Services(load_storage({"RollupStorage": connection}))
         try:
-            return await work(AzureTables(services.table_account, Attempts(_no_sleep)))
+            return await work(AzureTables(services.clients.table_account, Attempts(_no_sleep)))
         finally:
             await services.close()
 

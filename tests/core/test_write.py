@@ -14,8 +14,9 @@ from processors.errors import Conflict, RowRefused, StorageUnavailable
 from processors.events import Execution
 from processors.ingest import ingest
 from processors.plan import by_job
+from processors.recent import Recent
 from processors.rollups import JobKey, job_row, read_shard, shard_key
-from processors.write import Recent, in_parallel, write_job
+from processors.write import in_parallel, write_job
 from tests.core.examples import (
     AN_EXECUTION,
     NOW,

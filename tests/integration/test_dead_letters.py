@@ -15,11 +15,13 @@ from azure.data.tables import TableServiceClient
 from azure.storage.blob import BlobServiceClient, ContainerClient
 
 from devstack.azurite import Azurite
+from processors.clients import AzureStorage
 from processors.columns import JOBS, TASKS
-from processors.dead_letters import AzureDeadLetters, DeadLetter
+from processors.dead_letter_blobs import AzureDeadLetters
+from processors.dead_letters import DeadLetter
 from processors.ingest import Batch, Message, ingest
 from processors.limits import BAD_RECORDS_A_MESSAGE
-from processors.services import AzureStorage, Services
+from processors.services import Services
 from processors.settings import load_storage
 from reader.cli import app
 from tests.core.examples import ENQUEUED, NOW, an_execution, message, record

@@ -18,7 +18,7 @@ from pydantic import BaseModel
 
 from devstack.azurite import account_connection_string
 from processors.columns import JOB_COLUMNS, JOBS, TASK_COLUMNS
-from processors.dead_letters import CONTAINER
+from processors.dead_letter_blobs import CONTAINER
 from processors.settings import load_storage
 from reader import api, health
 from reader.accounts import Account, account

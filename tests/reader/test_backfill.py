@@ -420,7 +420,7 @@ def test_a_container_as_a_diagnostic_setting_fills_it(
         async def read_while_it_grows(journal: Path) -> Totals:
             services = Services(load_storage({"RollupStorage": connection}))
             try:
-                found = await blob_sources(services.blob_service.get_container_client(LOGS), "")
+                found = await blob_sources(services.clients.blob_service.get_container_client(LOGS), "")
                 grown = [replace(each, chunks=growing(each)) for each in found]
                 done = await Backfill(services.storage, Journal(journal), time.time, lambda _: None).run(grown)
                 return done.totals

@@ -21,8 +21,9 @@ from processors.events import Execution
 from processors.ingest import Batch, Storage, Summary, ingest
 from processors.metrics import Sums, total
 from processors.plan import Fold, Insert, JobExecutions, Operation, Plan, Replace, Stored, TaskExecutions
+from processors.recent import Place, Published, Recent, RecentJob
 from processors.rollups import NO_START, Identity, JobKey, Task, read_shard
-from processors.write import Place, Recent, RecentJob, Tables, Written
+from processors.write import Tables, Written
 from tests.memory_storage import MemoryDeadLetters, MemoryTables, Request
 from tests.simulation import world
 
@@ -90,7 +91,7 @@ async def _attempt_overwriting[T](tables: MemoryTables, request: Request, work: 
 
 # --- executions ------------------------------------------------------------------------------------------------------
 
-_with, _change_task = plan._with, Sums.change_task
+_with = plan._with
 
 
 def _keeps_duplicates_within_a_batch(task: Task | None, arrived: Iterable[Execution]) -> Fold:
@@ -115,7 +116,7 @@ def _latest_is_the_last_to_arrive(task: Task | None, accepted: Sequence[Executio
 
 
 def _never_takes_back_an_outcome(sums: Sums, _: Execution | None, after: Execution) -> None:
-    _change_task(sums, None, after)
+    sums.add_tasks(after)
 
 
 async def _takes_a_conflict_for_a_duplicate(
@@ -150,17 +151,17 @@ def _plan_without_layout(*known: Any, founding: bool) -> Plan:
 # --- publishing ------------------------------------------------------------------------------------------------------
 
 _publish, _put_row, _read_shards = write._publish, write._put, write._read_shards
-_learn = RecentJob.learn
+_committed, _read, _end_reading = RecentJob.committed, RecentJob.read, RecentJob.end_reading
 _publish_what_is_read = write._publish_what_is_read
 
 
 async def _publish_shards_before_etag(tables: Tables, known: RecentJob, job: JobKey) -> None:
-    del known
+    known.lose_track()
     buckets, rows = await _read_shards(tables, job)
     if rows:
-        published = await tables.get(JOBS, job.account, job.job)
+        row = await tables.get(JOBS, job.account, job.job)
         sums = total(read_shard(stored.row) for stored in rows.values())
-        await _put_row(tables, job, sums, set(rows), buckets, None if published is None else published.etag)
+        await _put_row(tables, job, Published(None if row is None else row.etag, sums, frozenset(rows)), buckets)
 
 
 async def _publish_news_only(
@@ -208,18 +209,39 @@ async def _write_job_publishing_first(tables: Tables, recent: Recent, job: JobEx
     return written
 
 
-def _learns_what_others_counted(
+def _keeps_track_of_others_shards(
     known: RecentJob, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None
 ) -> None:
-    published = known.published
-    _learn(known, place, before, now)
+    published, news = known.published, known.news
+    _read(known, place, before, now)
     if known.shards:
-        known.published = published
+        known.published, known.news = published, news
 
 
-def _learns_over_news(known: RecentJob, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None) -> None:
-    del before
-    _learn(known, place, known.shards.get(place), now)
+def _reads_over_news(known: RecentJob, place: Place, before: Stored[Sums] | None, now: Stored[Sums] | None) -> None:
+    published, news = known.published, known.news
+    _read(known, place, known.shards.get(place), now)
+    if before is None and known.shards:
+        known.published, known.news = published, news
+
+
+def _forgets_news(known: RecentJob, place: Place, base: str | None, now: Stored[Sums], added: Sums) -> None:
+    _committed(known, place, base, now, added)
+    if known.published is not None and known.published.etag is not None:
+        known.news = Sums()
+
+
+def _takes_all_for_news(
+    known: RecentJob, buckets: int, read: Mapping[Place, Stored[Sums]], published: Published
+) -> None:
+    commits = list(known._reading[1]) if known._reading else []
+    _end_reading(known, buckets, read, published)
+    if known.published is not None:
+        known.news = total(commit.added for commit in commits)
+
+
+def _keeps_on_reading(known: RecentJob) -> None:
+    known.published, known.news = None, Sums()
 
 
 # --- invocations and dead letters ------------------------------------------------------------------------------------
@@ -342,12 +364,22 @@ MUTANTS = {
         [(pipeline, "write_job", _write_job_publishing_first)],
     ),
     "others-are-ours": Mutant(
-        "a shard that was another's is published twice once it is ours",
-        [(RecentJob, "learn", _learns_what_others_counted)],
+        "what another instance added to a shard is taken for published",
+        [(RecentJob, "read", _keeps_track_of_others_shards)],
     ),
-    "learns-over-news": Mutant(
-        "what was read or written of a shard takes the place of what was noted meanwhile",
-        [(RecentJob, "learn", _learns_over_news)],
+    "reads-over-news": Mutant(
+        "what was read of a shard takes the place of what was noted meanwhile", [(RecentJob, "read", _reads_over_news)]
+    ),
+    "news-forgotten": Mutant(
+        "what is published from memory is without what was counted since", [(RecentJob, "committed", _forgets_news)]
+    ),
+    "news-published-twice": Mutant(
+        "what was counted while the shards were read is added to them once more",
+        [(RecentJob, "end_reading", _takes_all_for_news)],
+    ),
+    "keeps-on-reading": Mutant(
+        "what was read is published from again though another shard was read meanwhile",
+        [(RecentJob, "lose_track", _keeps_on_reading)],
     ),
     "failure-swallowed": Mutant(
         "StorageUnavailable ends in the invocation: the checkpoint is written",

@@ -18,17 +18,19 @@ from azure.storage.blob.aio import BlobServiceClient
 from devstack.azurite import Azurite
 from processors import limits
 from processors.attempts import Attempts
+from processors.clients import AzureStorage
 from processors.columns import JOBS, TASKS, Int64, Row, StoredRow
-from processors.dead_letters import CONTAINER, AzureDeadLetters, DeadLetter
+from processors.dead_letter_blobs import CONTAINER, AzureDeadLetters
+from processors.dead_letters import DeadLetter
 from processors.errors import Conflict
 from processors.ingest import Storage
 from processors.metrics import Sums
 from processors.plan import Insert, Operation, Replace
+from processors.recent import Recent
 from processors.rollups import Earlier, Identity, JobKey, Task, job_row, shard_row, task_row
-from processors.services import AzureStorage, Services
+from processors.services import Services
 from processors.settings import load_storage
 from processors.tables import AzureTables
-from processors.write import Recent
 from tests.core.examples import AN_EXECUTION, NOON, an_execution
 from tests.memory_storage import MemoryStorage
 
@@ -62,11 +64,10 @@ class Real:
         async def connected() -> T:
             services = Services(load_storage({"RollupStorage": self.connection_string}))
             attempts = Attempts(sleep=_no_sleep)
-            tables = AzureTables(services.table_account, attempts)
+            tables = AzureTables(services.clients.table_account, attempts)
             try:
-                return await work(
-                    AzureStorage(tables, AzureDeadLetters(lambda: services.blob_service, attempts), attempts, Recent())
-                )
+                letters = AzureDeadLetters(lambda: services.clients.blob_service, attempts)
+                return await work(AzureStorage(tables, letters, attempts, Recent()))
             finally:
                 await services.close()
 

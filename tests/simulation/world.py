@@ -24,8 +24,8 @@ from processors.dead_letters import DeadLetter
 from processors.errors import Conflict, StorageUnavailable
 from processors.ingest import Batch, Message, ingest
 from processors.plan import Insert, Operation
+from processors.recent import Recent
 from processors.rollups import LAYOUT_KEY, bucket_of, read_layout
-from processors.write import Recent
 from tests.core.examples import ENQUEUED, differences
 from tests.memory_storage import MemoryDeadLetters, MemoryStorage, MemoryTables, Request, is_layout, is_shard
 from tests.simulation.loop import Process, VirtualLoop
