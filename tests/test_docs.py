@@ -98,22 +98,6 @@ def test_rollups_has_every_command_and_option_that_is_shown(page: Path) -> None:
             assert unknown(called[1].partition(" #")[0].split()) == [], line
 
 
-def unknown(words: list[str]) -> list[str]:
-    """What `rollups` does not know of a command line: its command, or else its options."""
-    command, rest = commands("rollups", get_command(app)), [*words]
-    path = "rollups"
-    while rest and f"{path} {rest[0]}" in command:
-        path = f"{path} {rest.pop(0)}"
-    if any(other.startswith(f"{path} ") for other in command) and path != "rollups":
-        return [] if not rest else rest[:1]
-    if path == "rollups":
-        if rest and not rest[0].startswith("-"):
-            return rest[:1]
-        path = "rollups jobs"  # what `rollups` alone does
-    return [word for word in rest if word.startswith("--") and word.partition("=")[0] not in command[path]]
-
-
-@cache
 def commands(path: str, command: Any) -> dict[str, set[str]]:
     """The commands at and below one, by what is typed, each with its options."""
     own = {name for parameter in command.params for name in (*parameter.opts, *parameter.secondary_opts)}
@@ -123,6 +107,21 @@ def commands(path: str, command: Any) -> dict[str, set[str]]:
         for name in command.list_commands(context):
             found |= commands(f"{path} {name}", command.get_command(context, name))
     return found
+
+
+COMMANDS = commands("rollups", get_command(app))
+
+
+def unknown(words: list[str]) -> list[str]:
+    """What `rollups` does not know of a command line: its command, or else its options."""
+    path, rest = "rollups", [*words]
+    while rest and f"{path} {rest[0]}" in COMMANDS:
+        path = f"{path} {rest.pop(0)}"
+    if any(other.startswith(f"{path} ") for other in COMMANDS):  # a group of commands
+        if path != "rollups" or (rest and not rest[0].startswith("-")):
+            return rest[:1]
+        path = "rollups jobs"  # what `rollups` alone is
+    return [word for word in rest if word.startswith("--") and word.partition("=")[0] not in COMMANDS[path]]
 
 
 def test_a_command_that_there_is_not_is_noticed() -> None:
