@@ -86,6 +86,14 @@ def test_the_page_shows_the_query_of_an_alert(name: str) -> None:
     assert f"loadTextContent('queries/{name}.kql')" in FILES["alerts.bicep"].path.read_text(encoding="utf-8")
 
 
+def test_a_partition_that_is_held_keeps_its_alert_on() -> None:
+    """Of one partition alone, tried again at the longest interval, each try taking some minutes."""
+    alert = ALERTS["failedInvocations"]
+    (longest,) = re.findall(r'maximum_interval="00:(\d\d):00"', (ROOT / "function_app.py").read_text(encoding="utf-8"))
+    assert alert["windowSize"] == "PT1H"
+    assert 60 // (int(longest) + 4) > alert["criteria"]["allOf"][0]["threshold"]
+
+
 def test_a_measured_column_is_one_of_its_query() -> None:
     rules = [rule["criteria"]["allOf"][0] for rule in ALERTS.values() if "query" in rule["criteria"]["allOf"][0]]
     assert len(rules) == len(QUERIES)
