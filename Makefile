@@ -60,11 +60,12 @@ lint: $(READY) ## ruff and mypy --strict
 	@$(PYTHON) -m ruff format --check .
 	@$(PYTHON) -m mypy
 
-lock: $(READY) ## Pin again what pyproject.toml names
-	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml -o requirements.txt
-	@sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml --all-extras --group dev -c requirements.txt -o requirements-dev.txt
-	@for extra in azure-monitor otlp; do sh scripts/uv pip compile --quiet --universal --python-version 3.13 \
-		--generate-hashes pyproject.toml --extra $$extra -c requirements.txt -c requirements-dev.txt \
+COMPILE := sh scripts/uv pip compile --quiet --universal --python-version 3.13 --generate-hashes pyproject.toml
+
+lock: $(READY) ## Pin again what pyproject.toml names; ARGS="--upgrade-package NAME" for what that requires
+	@$(COMPILE) $(ARGS) -o requirements.txt
+	@$(COMPILE) $(ARGS) --all-extras --group dev -c requirements.txt -o requirements-dev.txt
+	@for extra in azure-monitor otlp; do $(COMPILE) $(ARGS) --extra $$extra -c requirements.txt -c requirements-dev.txt \
 		-o requirements-$$extra.txt || exit 1; done
 
 package: $(READY) ## What is deployed, as dist/app.zip; VENDORED=1 with its packages, no remote build needed

@@ -124,7 +124,7 @@ resource failedInvocations 'Microsoft.Insights/scheduledQueryRules@2023-12-01' =
     autoMitigate: true
     scopes: [insightsId]
     evaluationFrequency: 'PT5M'
-    windowSize: 'PT15M'
+    windowSize: 'PT1H' // a batch that is held is tried every 15 minutes: the alert lasts as long
     criteria: {
       allOf: [
         {

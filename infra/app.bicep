@@ -16,7 +16,8 @@ param insightsConnectionString string
 param apiAuthLevel string
 param jobBuckets int
 param retentionDays int
-param workerTelemetry bool
+param retentionSchedule string
+param openTelemetry string
 param maximumInstances int
 param instanceMemoryMB int
 param alwaysReadyInstances int
@@ -83,28 +84,39 @@ resource site 'Microsoft.Web/sites@2024-04-01' = {
   }
 }
 
+var settingsAlways = {
+  AzureWebJobsStorage__accountName: hostAccountName
+  AzureWebJobsStorage__credential: 'managedidentity'
+  AzureWebJobsStorage__clientId: identityClientId
+  APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
+  APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
+  EventHubName: hubName
+  EventHubConsumerGroup: consumerGroup
+  EventHubConnection__fullyQualifiedNamespace: hubHostName
+  EventHubConnection__credential: 'managedidentity'
+  EventHubConnection__clientId: identityClientId
+  RollupStorage__tableServiceUri: rollupTableUri
+  RollupStorage__blobServiceUri: rollupBlobUri
+  RollupStorage__clientId: identityClientId
+  ApiAuthLevel: apiAuthLevel
+  JobBuckets: string(jobBuckets)
+  RetentionDays: string(retentionDays)
+  RetentionSchedule: retentionSchedule
+}
+
+// Host and worker by OpenTelemetry, or neither; nothing sampled, since the alerts count log lines (docs/telemetry.md).
+var settingsOfTelemetry = {
+  AzureFunctionsJobHost__telemetryMode: 'OpenTelemetry'
+  PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: 'true'
+  OTEL_PYTHON_DISABLED_INSTRUMENTATIONS: 'azure_sdk,requests,urllib,urllib3'
+  OTEL_TRACES_SAMPLER: 'microsoft.fixed_percentage'
+  OTEL_TRACES_SAMPLER_ARG: '1.0'
+}
+
 resource settings 'Microsoft.Web/sites/config@2024-04-01' = {
   parent: site
   name: 'appsettings'
-  properties: {
-    AzureWebJobsStorage__accountName: hostAccountName
-    AzureWebJobsStorage__credential: 'managedidentity'
-    AzureWebJobsStorage__clientId: identityClientId
-    APPLICATIONINSIGHTS_CONNECTION_STRING: insightsConnectionString
-    APPLICATIONINSIGHTS_AUTHENTICATION_STRING: 'ClientId=${identityClientId};Authorization=AAD'
-    PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY: workerTelemetry ? 'true' : 'false'
-    EventHubName: hubName
-    EventHubConsumerGroup: consumerGroup
-    EventHubConnection__fullyQualifiedNamespace: hubHostName
-    EventHubConnection__credential: 'managedidentity'
-    EventHubConnection__clientId: identityClientId
-    RollupStorage__tableServiceUri: rollupTableUri
-    RollupStorage__blobServiceUri: rollupBlobUri
-    RollupStorage__clientId: identityClientId
-    ApiAuthLevel: apiAuthLevel
-    JobBuckets: string(jobBuckets)
-    RetentionDays: string(retentionDays)
-  }
+  properties: union(settingsAlways, empty(openTelemetry) ? {} : settingsOfTelemetry)
 }
 
 // Publishing goes by Entra ID; these are the two passwords that every site has.

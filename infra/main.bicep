@@ -60,14 +60,20 @@ param jobBuckets int = 1
 
 @description('App setting RetentionDays: jobs older than so many days are purged. 0: none is.')
 @minValue(0)
+@maxValue(36500)
 param retentionDays int = 0
+
+@description('App setting RetentionSchedule: when that is done, as NCRONTAB with six fields, in UTC.')
+@minLength(11)
+param retentionSchedule string = '0 30 2 * * *'
 
 @description('App setting ApiAuthLevel: who may read the HTTP API.')
 @allowed(['function', 'anonymous'])
 param apiAuthLevel string = 'function'
 
-@description('Whether the Python worker sends OpenTelemetry metrics to Application Insights (docs/telemetry.md).')
-param workerTelemetry bool = false
+@description('Packages with which host and app send OpenTelemetry, metrics too, to Application Insights. Default: none.')
+@allowed(['', 'azure-monitor'])
+param openTelemetry string = ''
 
 @description('Most instances of the function app. 0: as many as the hub has partitions, yet 40 at least.')
 @minValue(0)
@@ -224,7 +230,8 @@ module app 'app.bicep' = {
     apiAuthLevel: apiAuthLevel
     jobBuckets: jobBuckets
     retentionDays: retentionDays
-    workerTelemetry: workerTelemetry
+    retentionSchedule: retentionSchedule
+    openTelemetry: openTelemetry
     maximumInstances: maximumInstances == 0 ? max(partitions, 40) : maximumInstances
     instanceMemoryMB: instanceMemoryMB
     alwaysReadyInstances: alwaysReadyInstances

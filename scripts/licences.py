@@ -1,8 +1,8 @@
 """THIRD-PARTY.md: what ships, by whose licence. `python -m scripts.licences`, or `make licences`.
 
-The rule: nothing is known by heart. Python packages are those of requirements.txt, their licences those of the
-installed packages' metadata; npm packages are those that the built pages say they contain. A licence that is in
-nobody's list of words is an error, so that somebody reads it first.
+The rule: nothing is known by heart. Python packages are those of the files of requirements that may be deployed, their
+licences those of the installed packages' metadata; npm packages are those that the built pages say they contain. A
+licence that is in nobody's list of words is an error, so that somebody reads it first.
 """
 
 import importlib.metadata
@@ -16,12 +16,15 @@ from typing import NamedTuple
 
 ROOT = Path(__file__).resolve().parent.parent
 LIST = ROOT / "THIRD-PARTY.md"
+DEPLOYED = ("requirements.txt", "requirements-azure-monitor.txt", "requirements-otlp.txt")
+"""The files of requirements that may be deployed; the first is, where nothing else is chosen (docs/telemetry.md)."""
 
-ALLOWED = frozenset({"0BSD", "Apache-2.0", "BSD-3-Clause", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"})
+ALLOWED = frozenset({"0BSD", "Apache-2.0", "BSD-2-Clause", "BSD-3-Clause", "ISC", "MIT", "MIT-0", "MPL-2.0", "PSF-2.0"})
 """SPDX identifiers of what may ship: nothing of them reaches our own code. MPL-2.0 does for changes of its own files,
 of which we make none."""
 
 _NAMES = {
+    "3-Clause BSD License": "BSD-3-Clause",
     "Apache 2.0": "Apache-2.0",
     "Apache Software License": "Apache-2.0",
     "BSD License": "BSD-3-Clause",
@@ -43,9 +46,9 @@ class Shipped(NamedTuple):
     licence: str
 
 
-def python_packages() -> list[Shipped]:
-    """Those of requirements.txt that this platform takes, as they are installed. Raises LicenceError."""
-    text = (ROOT / "requirements.txt").read_text(encoding="utf-8")
+def python_packages(requirements: str) -> list[Shipped]:
+    """Those of a file of requirements that this platform takes, as they are installed. Raises LicenceError."""
+    text = (ROOT / requirements).read_text(encoding="utf-8")
     found = []
     for name in re.findall(r"^([a-z0-9][a-z0-9._-]*)==", text, re.MULTILINE):
         try:
@@ -84,6 +87,17 @@ def not_allowed(packages: Iterable[Shipped]) -> list[Shipped]:
 
 def document() -> str:
     """The text of THIRD-PARTY.md. Raises LicenceError."""
+    always = python_packages(DEPLOYED[0])
+    telemetry = [
+        line
+        for name in DEPLOYED[1:]
+        for line in (
+            f"With `{name}`, which is deployed instead where telemetry is on, these as well:",
+            "",
+            *_table(package for package in python_packages(name) if package not in always),
+            "",
+        )
+    ]
     return "\n".join(
         [
             "# What ships of others",
@@ -95,8 +109,9 @@ def document() -> str:
             "",
             "Of `requirements.txt`. Their licence texts are in their `dist-info` folders, wherever they are installed.",
             "",
-            *_table(python_packages()),
+            *_table(always),
             "",
+            *telemetry,
             "## npm packages in the dashboard's and the report's pages",
             "",
             "Their notices and licence texts stand at the head of each script, and so in every report.",

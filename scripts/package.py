@@ -26,6 +26,8 @@ import pathspec
 
 ROOT = Path(__file__).resolve().parent.parent
 ZIP = ROOT / "dist" / "app.zip"
+FOLDER = ROOT / "dist" / "app"
+"""Where the package is as a folder, which `azd` packs by itself."""
 DEPLOYED = frozenset({"function_app.py", "host.json", "requirements.txt", "processors", "reader"})
 """All that may stand at the top of the package, beside the vendored packages."""
 SITE_PACKAGES = ".python_packages/lib/site-packages"
@@ -75,6 +77,8 @@ def write_zip(entries: Mapping[str, Path], target: Path) -> None:
 def deployed(root: Path, requirements: Path | None = None) -> dict[str, Path]:
     """What is deployed, by path; with another file for requirements.txt if one is given. Raises PackageError."""
     entries = {path: root / path for path in deployed_files(root)}
+    if requirements is not None and not requirements.is_file():
+        raise PackageError(f"{requirements}: there is no such file of requirements")
     return entries if requirements is None else entries | {"requirements.txt": requirements}
 
 
@@ -83,13 +87,20 @@ def build(root: Path, target: Path, requirements: Path | None = None) -> None:
     write_zip(deployed(root, requirements), target)
 
 
+def build_unpacked(root: Path, target: Path, requirements: Path | None = None) -> None:
+    """The package for a remote build as a folder, in the place of what was there. Raises PackageError."""
+    entries = deployed(root, requirements)
+    shutil.rmtree(target, ignore_errors=True)
+    for path, source in entries.items():
+        (target / path).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(source, target / path)
+
+
 def build_vendored(root: Path, target: Path, requirements: Path | None = None) -> None:
     """The package with its packages and the bytecode of all. Raises PackageError."""
     with tempfile.TemporaryDirectory() as temporary:
-        folder = Path(temporary)
-        for path, source in deployed(root, requirements).items():
-            (folder / path).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(source, folder / path)
+        folder = Path(temporary) / "app"
+        build_unpacked(root, folder, requirements)
         site_packages = folder / SITE_PACKAGES
         _uv(
             "pip", "install", "--target", str(site_packages), "--python", sys.executable,
@@ -193,17 +204,23 @@ def _uv(*arguments: str) -> None:
 def main() -> int:
     """Build, and say what it weighs."""
     parser = argparse.ArgumentParser(prog="python -m scripts.package", description="Build what is deployed.")
-    parser.add_argument("--output", type=Path, default=ZIP, help="the zip (default dist/app.zip)")
-    parser.add_argument("--vendored", action="store_true", help="with the packages for Linux on x86-64, and bytecode")
+    parser.add_argument("--output", type=Path, help="the zip (default dist/app.zip)")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--vendored", action="store_true", help="with the packages for Linux on x86-64, and bytecode")
+    form.add_argument("--unpacked", action="store_true", help="as the folder dist/app, for azd; not measured")
     parser.add_argument("--requirements", type=Path, help="file to deploy as requirements.txt")
     parser.add_argument("--quick", action="store_true", help="do not measure its start")
     options = parser.parse_args()
+    if options.unpacked and options.output:
+        parser.error("--unpacked writes to dist/app, which it empties first, and to no other --output")
+    target = FOLDER if options.unpacked else options.output or ZIP
+    build_it = build_unpacked if options.unpacked else build_vendored if options.vendored else build
     try:
-        (build_vendored if options.vendored else build)(ROOT, options.output, options.requirements)
-        if options.quick:
-            print(os.path.relpath(options.output))
+        build_it(ROOT, target, options.requirements)
+        if options.quick or options.unpacked:
+            print(os.path.relpath(target))
         else:
-            report(options.output)
+            report(target)
     except PackageError as error:
         print(f"package: {error}", file=sys.stderr)
         return 1

@@ -1,15 +1,21 @@
 // Reads [{name, query}, …] from standard input and prints what Microsoft's own parser of KQL finds wrong, as [{name,
 // message}, …]: syntax, unknown tables, columns and functions, and types. The columns are those of Application Insights,
-// and what Batch's raw log has of AzureDiagnostics.
+// some of its tables in a Log Analytics workspace, and what Batch's raw log has of AzureDiagnostics.
 require('@kusto/language-service-next/bridge.min.js')
 require('@kusto/language-service-next/Kusto.Language.Bridge.min.js')
 const { GlobalState, KustoCode, Symbols } = Kusto.Language
 
-const common = 'timestamp: datetime, itemCount: int, operation_Id: string'
+const common =
+    'timestamp: datetime, itemCount: int, operation_Id: string, cloud_RoleName: string, cloud_RoleInstance: string'
 const tables = [
     `traces (${common}, message: string, severityLevel: int)`,
     `requests (${common}, name: string, success: string, resultCode: string, duration: real)`,
     `exceptions (${common}, type: string, outerMessage: string, innermostMessage: string, severityLevel: int)`,
+    'customMetrics (timestamp: datetime, name: string, valueSum: real, valueCount: int, valueMax: real, ' +
+        'customDimensions: dynamic)',
+    ...['AppTraces', 'AppRequests', 'AppMetrics', 'AppDependencies'].map(
+        (name) => `${name} (TimeGenerated: datetime, Type: string, _BilledSize: real)`,
+    ),
     'AzureDiagnostics (TimeGenerated: datetime, ResourceProvider: string, Resource: string, OperationName: string, ' +
         'jobId_s: string, id_s: string, executionInfo_startTime_t: datetime, executionInfo_endTime_t: datetime)',
 ].map((table) => {

@@ -6,23 +6,27 @@ from typing import Any
 import pytest
 
 from processors.settings import FIELDS, NAMES, load
+from processors.telemetry import APPLICATION_INSIGHTS
 from tests.infra.bicep import Expression
-from tests.infra.files import FILES, ROOT
+from tests.infra.files import FILES, ROOT, blocks
+
+TELEMETRY = (ROOT / "docs" / "telemetry.md").read_text(encoding="utf-8")
 
 HOST = {
     "APPLICATIONINSIGHTS_AUTHENTICATION_STRING",
     "APPLICATIONINSIGHTS_CONNECTION_STRING",
+    "AzureFunctionsJobHost__telemetryMode",
     "AzureWebJobsStorage__accountName",
     "AzureWebJobsStorage__clientId",
     "AzureWebJobsStorage__credential",
     "EventHubConnection__clientId",
     "EventHubConnection__credential",
+    "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS",
+    "OTEL_TRACES_SAMPLER",
+    "OTEL_TRACES_SAMPLER_ARG",
     "PYTHON_APPLICATIONINSIGHTS_ENABLE_TELEMETRY",
 }
-"""What the Functions host, its Event Hubs trigger and its Python worker read themselves."""
-
-COMING = {"JobBuckets", "RetentionDays"}
-"""Settings that processors.settings is about to know."""
+"""What the Functions host, its Event Hubs trigger, its Python worker and OpenTelemetry read themselves."""
 
 NOT_ON_FLEX = re.compile(r"^(FUNCTIONS_|WEBSITE_|SCM_DO_BUILD|ENABLE_ORYX|AzureWebJobsStorage$)")
 """What Flex Consumption sets by itself or refuses, and the connection string that an identity takes the place of."""
@@ -30,14 +34,36 @@ NOT_ON_FLEX = re.compile(r"^(FUNCTIONS_|WEBSITE_|SCM_DO_BUILD|ENABLE_ORYX|AzureW
 
 @pytest.fixture
 def given() -> dict[str, Any]:
-    """The settings that the app is deployed with: name → value."""
-    properties: dict[str, Any] = FILES["app.bicep"].resources["settings"].body["properties"]
-    return properties
+    """The settings that the app is always deployed with: name → value."""
+    settings: dict[str, Any] = FILES["app.bicep"].variables["settingsAlways"]
+    return settings
 
 
-def test_every_setting_is_known(given: dict[str, Any]) -> None:
-    assert given.keys() - NAMES - HOST - COMING == set()
-    assert [name for name in given if NOT_ON_FLEX.search(name)] == []
+@pytest.fixture
+def telemetry() -> dict[str, Any]:
+    """Those that it has with OpenTelemetry as well."""
+    settings: dict[str, Any] = FILES["app.bicep"].variables["settingsOfTelemetry"]
+    return settings
+
+
+def test_every_setting_is_known(given: dict[str, Any], telemetry: dict[str, Any]) -> None:
+    settings = given | telemetry
+    assert settings.keys() - NAMES - HOST == set()
+    assert HOST - settings.keys() == set()
+    assert [name for name in settings if NOT_ON_FLEX.search(name)] == []
+
+
+def test_those_of_telemetry_are_all_there_or_none(given: dict[str, Any], telemetry: dict[str, Any]) -> None:
+    """The host's mode without the worker's has each log line twice, or not at all."""
+    assert given.keys() & telemetry.keys() == set()
+    properties = FILES["app.bicep"].resources["settings"].body["properties"]
+    assert properties.text == "union(settingsAlways, empty(openTelemetry) ? {} : settingsOfTelemetry)"
+    assert {APPLICATION_INSIGHTS, "AzureFunctionsJobHost__telemetryMode"} <= telemetry.keys()
+
+
+def test_the_page_sets_the_same_by_hand(telemetry: dict[str, Any]) -> None:
+    (commands,) = (block for block in blocks(TELEMETRY, "") if APPLICATION_INSIGHTS in block)
+    assert dict(re.findall(r"(?m)^ +(\w+)=(\S+?)(?: \\)?$", commands)) == telemetry
 
 
 def test_the_app_starts_with_them(given: dict[str, Any]) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.infra import bicep
 from tests.infra.bicep import REQUIRED, Declaration, Expression, File
-from tests.infra.files import FILES, INFRA, OPERATIONS
+from tests.infra.files import FILES, INFRA, OPERATIONS, ROOT
 
 MAIN = FILES["main.bicep"]
 PARAMETERS = bicep.read(INFRA / "main.bicepparam")
@@ -132,6 +132,14 @@ def test_the_page_lists_each_parameter_with_its_variable_and_default() -> None:
     given = [re.findall(r"'([^']*)'", text) for text in texts]
     wanted = [(v[0], "required" if len(v) == 1 else f"`{v[1]}`" if v[1] else "empty") for v in given]
     assert rows == wanted
+
+
+def test_what_the_pages_set_and_get_in_azd_is_there() -> None:
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in [ROOT / "README.md", *(ROOT / "docs").glob("*.md")])
+    variables = set(re.findall(r"'([A-Z_]+)'", "".join(given.text for given in PARAMETERS.parameters.values())))
+    text = " ".join(pages.split())
+    assert set(re.findall(r"azd env set ([A-Z]\w+)", text)) - variables - {"NAME"} == set()
+    assert set(re.findall(r"azd env get-value (\w+)", text)) - MAIN.outputs.keys() == set()
 
 
 def test_roles_are_the_least_and_each_is_for_a_resource() -> None:

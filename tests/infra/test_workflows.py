@@ -1,5 +1,6 @@
 """The GitHub workflows and azure.yaml: read by linters that come as packages, and what they name exists."""
 
+import os
 import re
 import subprocess
 import sys
@@ -9,14 +10,17 @@ from typing import Any
 import pytest
 from ruamel.yaml import YAML
 
+from scripts import package
 from tests.infra.files import FILES, ROOT
 
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 AZD: dict[str, Any] = YAML(typ="safe").load(ROOT / "azure.yaml")
 SCRIPTS = Path(sys.executable).parent
+CHOICES = re.findall(
+    r"'([^']*)'", re.findall(r"@allowed\(\[(.*)\]\)\nparam openTelemetry ", FILES["main.bicep"].path.read_text())[0]
+)
+"""What OPEN_TELEMETRY may be."""
 TARGETS = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
-COMING = {"audit", "package"}
-"""Targets that the Makefile is about to have."""
 
 
 def _steps(path: Path) -> list[dict[str, Any]]:
@@ -55,7 +59,8 @@ def test_what_they_make_can_be_made() -> None:
     hooks = [service["hooks"]["prepackage"]["run"] for service in AZD["services"].values()]
     runs = [*hooks, *(step["run"] for path in WORKFLOWS for step in _steps(path) if "run" in step)]
     made = {target for run in runs for target in re.findall(r"\bmake ([a-z-]+)", run)}
-    assert made - TARGETS - COMING == set()
+    assert made - TARGETS == set()
+    assert made >= {"audit", "package"}
 
 
 def test_azd_finds_infra_and_app() -> None:
@@ -67,6 +72,28 @@ def test_azd_finds_infra_and_app() -> None:
     assert (ROOT / AZD["services"][name]["project"] / "host.json").is_file()
 
 
-def test_nothing_of_the_deployment_is_deployed() -> None:
-    ignored = (ROOT / ".funcignore").read_text(encoding="utf-8").splitlines()
-    assert {"infra", "azure.yaml", ".azure", ".git*"} <= set(ignored)
+def test_azd_deploys_the_package_that_its_hook_writes() -> None:
+    (service,) = AZD["services"].values()
+    assert ROOT / service["project"] / service["dist"] == package.FOLDER
+    assert "--unpacked" in service["hooks"]["prepackage"]["run"]
+
+
+@pytest.mark.parametrize("choice", CHOICES)
+def test_azd_and_the_workflow_deploy_the_requirements_that_the_choice_needs(choice: str, tmp_path: Path) -> None:
+    """Their lines, run by a shell with a `make` that writes down what it is asked for."""
+    (service,) = AZD["services"].values()
+    (workflow,) = (
+        step for step in _steps(ROOT / ".github/workflows/deploy.yml") if "make package" in step.get("run", "")
+    )
+    assert workflow["env"] == {"OPEN_TELEMETRY": "${{ vars.OPEN_TELEMETRY }}"}
+    make = tmp_path / "make"
+    make.write_text('#!/bin/sh\nprintf "%s|" "$@"\n')
+    make.chmod(0o700)
+    environment = {"PATH": f"{tmp_path}:{os.defpath}", "OPEN_TELEMETRY": choice}
+    wanted = f"--requirements requirements-{choice}.txt" if choice else ""
+    assert not choice or (ROOT / wanted.split()[-1]).is_file()
+    for command in (service["hooks"]["prepackage"]["run"], workflow["run"]):
+        made = subprocess.run(["/bin/sh", "-c", command], env=environment, capture_output=True, text=True, check=True)
+        target, arguments = made.stdout.rstrip("|").split("|")
+        assert target == "package"
+        assert arguments.removeprefix("ARGS=").removeprefix("--unpacked").strip() == wanted

@@ -13,7 +13,8 @@ import pytest
 
 from devstack.stack import Stack
 from devstack.workload import Execution
-from processors.telemetry import APPLICATION_INSIGHTS, OPEN_TELEMETRY
+from processors.telemetry import OPEN_TELEMETRY
+from tests.infra.files import FILES
 from tests.integration.collector import Collector
 from tests.integration.harness import envelope, process, record
 
@@ -92,15 +93,13 @@ def test_application_insights_gets_the_metrics_and_the_log_line_with_its_trace(
     stack: Stack, collector: Collector, logs: Path
 ) -> None:
     key = "00000000-0000-0000-0000-000000000001"
-    insights = {
-        APPLICATION_INSIGHTS: "true",
+    insights = FILES["app.bicep"].variables["settingsOfTelemetry"] | {
         "APPLICATIONINSIGHTS_CONNECTION_STRING": (
             f"InstrumentationKey={key};IngestionEndpoint={collector.url}/;LiveEndpoint={collector.url}/"
         ),
         # What the exporter tells Microsoft of itself.
         "APPLICATIONINSIGHTS_STATSBEAT_DISABLED_ALL": "true",
         "APPLICATIONINSIGHTS_CONTROLPLANE_DISABLED": "true",
-        "OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": "azure_sdk,requests,urllib,urllib3",
     }
     host = stack.add_host(settings=insights | QUICK)
     process(stack, body("insights", 5), b"no JSON")

@@ -1,4 +1,4 @@
-"""What requirements.txt pins and pyproject.toml names, and what installed packages say that they require."""
+"""What the files of requirements pin and pyproject.toml names, and what installed packages say that they require."""
 
 import importlib.metadata
 import re
@@ -13,12 +13,19 @@ from packaging.utils import canonicalize_name
 
 from scripts.package import ROOT
 
+EXTRAS = {
+    "requirements.txt": None,
+    "requirements-azure-monitor.txt": "azure-monitor",
+    "requirements-otlp.txt": "otlp",
+}
+"""The files that may be deployed, each with the extra of pyproject.toml that it is compiled with."""
+
 type Installed = Mapping[str, importlib.metadata.Distribution]
 
 
 @dataclass(frozen=True, slots=True)
 class Pin:
-    """A requirement of requirements.txt."""
+    """A requirement of such a file."""
 
     requirement: Requirement
     hashes: tuple[str, ...]
@@ -38,15 +45,16 @@ def pins(path: Path) -> list[Pin]:
     return found
 
 
-def named() -> list[Requirement]:
-    """What pyproject.toml names for the app."""
+def named(extra: str | None = None) -> list[Requirement]:
+    """What pyproject.toml names for the app, and for an extra."""
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    return [Requirement(line) for line in project["dependencies"]]
+    optional = project["optional-dependencies"][extra] if extra else []
+    return [Requirement(line) for line in [*project["dependencies"], *optional]]
 
 
-def direct() -> set[str]:
+def direct(extra: str | None = None) -> set[str]:
     """Their names."""
-    return {canonicalize_name(requirement.name) for requirement in named()}
+    return {canonicalize_name(requirement.name) for requirement in named(extra)}
 
 
 def distributions(*site_packages: Path) -> Installed:

@@ -5,22 +5,30 @@ import importlib.metadata
 import pytest
 
 from scripts import licences
-from scripts.licences import ROOT, LicenceError, Shipped
-from tests.package.requirements import closure, direct, distributions
+from scripts.licences import DEPLOYED, ROOT, LicenceError, Shipped
+from tests.package.requirements import EXTRAS, closure, direct, distributions
 
 
 def test_the_list_is_in_step() -> None:
     assert licences.LIST.read_text(encoding="utf-8") == licences.document(), "run `make licences`"
 
 
-def test_the_list_has_all_that_ships() -> None:
-    assert {package.name for package in licences.python_packages()} >= closure(direct(), distributions())
+@pytest.mark.parametrize("requirements", DEPLOYED)
+def test_the_list_has_all_that_ships(requirements: str) -> None:
+    shipped = licences.python_packages(requirements)
+    assert {package.name for package in shipped} >= closure(direct(EXTRAS[requirements]), distributions())
+    document = licences.document()
+    assert [package for package in shipped if f"\n| {' | '.join(package)} |\n" not in document] == []
+
+
+def test_the_list_has_what_is_in_the_pages() -> None:
     assert licences.npm_packages() == licences.locked_npm_packages()
     assert {package.name for package in licences.npm_packages()} >= {"echarts", "zrender"}
 
 
 def test_every_licence_is_allowed() -> None:
-    assert licences.not_allowed([*licences.python_packages(), *licences.npm_packages()]) == []
+    python = [package for requirements in DEPLOYED for package in licences.python_packages(requirements)]
+    assert licences.not_allowed([*python, *licences.npm_packages()]) == []
 
 
 @pytest.mark.parametrize("licence", ["GPL-3.0-only", "MIT AND GPL-2.0-only", "UNLICENSED", ""])
@@ -35,7 +43,7 @@ def test_a_package_that_does_not_say_is_an_error(monkeypatch: pytest.MonkeyPatch
         del silent[field]  # type: ignore[attr-defined]  # a message of the email package
     monkeypatch.setattr(importlib.metadata, "metadata", lambda _: silent)
     with pytest.raises(LicenceError, match=r"aiohappyeyeballs: no licence is known by \[''\]"):
-        licences.python_packages()
+        licences.python_packages("requirements.txt")
 
 
 @pytest.mark.parametrize("page", ["dashboard.js", "report.js"])

@@ -93,6 +93,24 @@ def test_another_file_may_be_deployed_as_its_requirements(
         assert "requirements-other.txt" not in archive.namelist()
 
 
+def test_the_folder_is_the_zip_unpacked_and_nothing_that_was_there(
+    small: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    target = tmp_path_factory.mktemp("folders") / "app"
+    (target / "old").mkdir(parents=True)
+    (small / "requirements-other.txt").write_text("other")
+    package.build_unpacked(small, target, small / "requirements-other.txt")
+    files = {path.relative_to(target).as_posix() for path in target.rglob("*") if path.is_file()}
+    assert files == set(deployed_files(small))
+    assert not (target / "old").exists()
+    assert (target / "requirements.txt").read_text() == "other"
+
+
+def test_requirements_that_are_not_there_are_an_error(small: Path) -> None:
+    with pytest.raises(PackageError, match=r"requirements-typo\.txt: there is no such file"):
+        build(small, small / "package.zip", small / "requirements-typo.txt")
+
+
 @pytest.mark.parametrize("forgotten", ["passwords.txt", "notes/today.py"])
 def test_a_file_that_nobody_meant_to_deploy_is_an_error(small: Path, forgotten: str) -> None:
     (small / forgotten).parent.mkdir(exist_ok=True)

@@ -27,8 +27,9 @@ from tests.package.requirements import closure, direct, distributions
 WORKER_PACKAGES = ("azure-functions-runtime", "azurefunctions-extensions-base", "protobuf")
 """What the worker in Azure brings. Those of its requirements that the app has as well come from the app."""
 OF_THE_WORKER = {"azure_functions_runtime", "azurefunctions", "google", "devstack"}
-OPTIONAL = {"reader/export.py": {"pandas", "pyarrow"}}
-"""Imports within functions of the library that say which extra to install; no function of the app gets there."""
+OPTIONAL = {"reader/export.py": {"pandas", "pyarrow"}, "processors/telemetry.py": {"opentelemetry"}}
+"""Imports within functions that say what to install where it is missing; no function of the app gets there, unless a
+setting has telemetry on."""
 WITH_AN_IDENTITY_ONLY = {"azure-identity"}
 """Imported where a setting names an endpoint in place of a connection string: there is no identity here."""
 REPORT_SECONDS = 30.0
