@@ -97,7 +97,16 @@ class Summary:
 
 
 async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> Summary:
-    """Count the batch. `clock` gives seconds since 1970. Raises StorageUnavailable."""
+    """Count the batch. `clock` gives seconds since 1970. Raises StorageUnavailable, and says so in the log."""
+    try:
+        return await _ingest(batch, storage, clock)
+    except StorageUnavailable as error:
+        # Where the host sends OpenTelemetry, this line is all that tells of a failed invocation.
+        logger.error("not ingested %s", json.dumps({"partition": batch.partition, "error": str(error)}))  # noqa: TRY400
+        raise
+
+
+async def _ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> Summary:
     started = clock()
     summary = Summary(batch.partition, len(batch.messages))
     try:

@@ -463,6 +463,17 @@ def test_the_time_of_storage_is_that_of_its_requests() -> None:
     assert summary.storage_seconds == pytest.approx(1.235, abs=0.1)
 
 
+def test_a_failed_invocation_says_so_in_one_line(caplog: pytest.LogCaptureFixture) -> None:
+    async def hook(_: Call) -> None:
+        raise StorageUnavailable("away", transient=False)
+
+    with pytest.raises(StorageUnavailable):
+        run(MemoryStorage().through(hook), batch(message(record()), partition="7"))
+    assert [(line.levelname, line.message) for line in caplog.records] == [
+        ("ERROR", 'not ingested {"partition": "7", "error": "away"}')
+    ]
+
+
 def test_a_message_without_an_enqueued_time_still_gives_a_letter() -> None:
     storage = MemoryStorage()
     run(storage, Batch("hub", "0", [Message(b"?", 2**63 - 1, None)]))
