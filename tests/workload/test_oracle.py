@@ -327,9 +327,12 @@ def stored(rows: dict[Key, Row]) -> list[dict[str, Any]]:
             else:
                 entity[column] = value
         if of_job:
-            entity["shardCount"] = EntityProperty(2, EdmType.INT64)
+            entity |= {column: EntityProperty(2, EdmType.INT64) for column in HOW_IT_IS_KEPT}
         read.append(entity)
     return read
+
+
+HOW_IT_IS_KEPT = ("shardCount", "bucketCount", "contractVersion")
 
 
 def long(value: int) -> EntityProperty:
@@ -388,6 +391,8 @@ def test_several_accounts_are_told_apart() -> None:
         ("completionsOverTime", '{"start": "2026-11-22T09:00:00Z"}', "completionsOverTime is "),
         ("shardCount", long(0), "shardCount is 0, expected at least 1"),
         ("shardCount", None, "shardCount is missing, expected at least 1"),
+        ("bucketCount", None, "bucketCount is missing, expected at least 1"),
+        ("contractVersion", long(0), "contractVersion is 0, expected at least 1"),
         ("surprise", "x", 'surprise is "x", expected none'),
     ],
 )
