@@ -5,9 +5,11 @@ are asked for without OData's type annotations, which are most of a row's bytes,
 with them where each row's ETag is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import lru_cache, partial
+from heapq import merge
+from operator import itemgetter
 from typing import Any, NamedTuple, cast
 
 from azure.core.credentials import TokenCredential
@@ -82,13 +84,33 @@ class TableRequests:
 
     def rows(self, table: str, filter_: str, columns: Sequence[str] | None = None) -> Iterator[JsonRow]:
         """All rows that a filter leaves; the next page is on its way while one is used. Raises StorageUnavailable."""
-        page = self.page(table, filter_, columns)
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            while page.following:
-                following = ahead.submit(self.page, table, filter_, columns, continuation=page.following)
-                yield from page.rows
-                page = following.result()
-        yield from page.rows
+        return self.merged(table, [filter_], columns)
+
+    def merged(
+        self, table: str, filters: Sequence[str], columns: Sequence[str] | None = None, page: int | None = None
+    ) -> Generator[JsonRow]:
+        """All rows that the filters leave, each of them in one partition, by row key, which has to be a column.
+
+        In memory are two pages of each partition. With `page`, a page has so many rows, and none is asked for before
+        it is needed: for who takes only some. Raises StorageUnavailable.
+        """
+        if not filters:
+            return
+        ahead = ThreadPoolExecutor(max_workers=min(len(filters), limits.CONCURRENT_BUCKETS))
+        ask = partial(self.page, table, columns=columns, limit=page)
+        early = ahead if page is None else None
+        try:
+            if len(filters) == 1:
+                yield from _pages(partial(ask, filters[0]), partial(ask, filters[0]), early)
+            else:
+                first = [ahead.submit(ask, filter_) for filter_ in filters]
+                streams = [
+                    _pages(asked.result, partial(ask, filter_), early)
+                    for filter_, asked in zip(filters, first, strict=True)
+                ]
+                yield from merge(*streams, key=itemgetter("RowKey"))
+        finally:
+            ahead.shutdown(cancel_futures=True)
 
     def _get(self, table: str, path: str, *, continued: bool = False) -> HttpResponse | None:
         what = f"reading {table}"
@@ -103,3 +125,15 @@ class TableRequests:
         if refused.status == 400 and continued:
             raise BadRequest("the continuation is none of this list; ask for the first page again")
         raise unavailable(what, ROLE, refused.status, refused.reason)
+
+
+def _pages(first: Callable[[], RowPage], ask: Callable[..., RowPage], early: Executor | None) -> Iterator[JsonRow]:
+    """The rows of a query, page after page; with `early`, the next page is asked for there while one is used."""
+    page = first()
+    while following := page.following:
+        after: Callable[[], RowPage] = partial(ask, continuation=following)
+        if early is not None:
+            after = early.submit(after).result
+        yield from page.rows
+        page = after()
+    yield from page.rows
