@@ -86,12 +86,12 @@ class _JobPurge:
         self.deleted = 0
         self._service = service
         self._job = job
-        self._key = job_key(job)
+        self._buckets = job_key(job)
 
     def transactions(self) -> Iterator[None]:
         """Delete the job, a transaction between two steps. Raises _Changed, and UnreadableRow for its layout."""
         published = self._published()
-        sums = self._sums([self._key.job.partition()])
+        sums = self._sums([self._buckets.key.partition()])
         partitions = self._partitions(sums)
         if len(partitions) > 1:
             sums = self._sums(partitions)
@@ -113,7 +113,7 @@ class _JobPurge:
         _delete(self._service, JOBS, [published])
 
     def _published(self) -> Stored | None:
-        return stored_row(self._service, JOBS, *self._key.job)
+        return stored_row(self._service, JOBS, *self._buckets.key)
 
     def _partitions(self, sums: Sequence[Stored]) -> list[str]:
         """The PartitionKeys of all buckets, as many as published row or layout say. Raises UnreadableRow.
@@ -121,7 +121,7 @@ class _JobPurge:
         The two differ only where a purge was broken off and the job has begun anew.
         """
         layout = (read_layout(stored.row) for stored in sums if stored.row["RowKey"] == LAYOUT_KEY)
-        return self._key._replace(buckets=max(self._key.buckets, *layout, 1)).partitions()
+        return self._buckets._replace(buckets=max(self._buckets.buckets, *layout, 1)).partitions()
 
     def _sums(self, partitions: Sequence[str]) -> list[Stored]:
         """Layout and partial sums by their keys and ETags."""

@@ -139,16 +139,16 @@ ALL_TASKS = TaskFilter()
 class JobBuckets(NamedTuple):
     """What a job's tasks are asked by: which job, and how many buckets they are spread over."""
 
-    job: JobKey
+    key: JobKey
     buckets: int
 
     def partitions(self) -> list[str]:
         """The PartitionKeys of all its buckets."""
-        return [self.job.partition(bucket) for bucket in range(self.buckets)]
+        return [self.key.partition(bucket) for bucket in range(self.buckets)]
 
     def partition_of(self, row_key: str) -> str:
         """The PartitionKey that the task with this RowKey has."""
-        return self.job.partition(bucket_of(row_key, self.buckets))
+        return self.key.partition(bucket_of(row_key, self.buckets))
 
 
 class TaskPage(NamedTuple):
@@ -209,7 +209,7 @@ class Rollups:
         if job.buckets > 1:
             return self._merged_page(job, where, selection, limit, continuation)
         following = None if continuation is None else _server_continuation(continuation, job)
-        page = self._requests.page(TASKS, where.odata(job.job.partition()), selection, limit, following)
+        page = self._requests.page(TASKS, where.odata(job.key.partition()), selection, limit, following)
         names = [page.following.get(name) for name in CONTINUATION]
         return TaskPage([_read(Task, row) for row in page.rows], _encode(names) if page.following else None)
 
@@ -221,18 +221,18 @@ class Rollups:
         filters = [where.odata(partition_key, after) for partition_key in job.partitions()]
         share = -(-(limit + 1) // job.buckets)
         # With a little more than its share, a bucket is seldom asked twice.
-        found = self._requests.merged(TASKS, filters, selection, page=min(PAGE, share + share // 4 + 1))
+        found = self._requests.merged(TASKS, filters, selection, min(PAGE, share + share // 4 + 1))
         with closing(found):
             rows = list(islice(found, limit + 1))
         tasks = [_read(Task, row) for row in rows[:limit]]
-        return TaskPage(tasks, _encode([job.job.partition(), tasks[-1].row_key]) if len(rows) > limit else None)
+        return TaskPage(tasks, _encode([job.key.partition(), tasks[-1].row_key]) if len(rows) > limit else None)
 
     def task(self, job: JobBuckets, task_id: str) -> Task:
         """One task, its id in any case. Raises NotFound."""
         row_key = key(task_id)
         row = self._requests.row(TASKS, job.partition_of(row_key), row_key)
         if row is None:
-            raise NotFound(f"there is no task {task_id} in job {job.job.job} of account {job.job.account}")
+            raise NotFound(f"there is no task {task_id} in job {job.key.job} of account {job.key.account}")
         return _read(Task, row)
 
     def nodes(self, job: JobBuckets) -> list[Node]:
@@ -369,13 +369,13 @@ def _server_continuation(continuation: str, job: JobBuckets) -> dict[str, str]:
 def _last_key(continuation: str, job: JobBuckets) -> str:
     """The row key after which a job of several buckets goes on. Raises BadRequest."""
     partition_key, row_key = _decode(continuation, job)
-    if partition_key != job.job.partition() or row_key is None or not _ROW_KEY.fullmatch(row_key):
+    if partition_key != job.key.partition() or row_key is None or not _ROW_KEY.fullmatch(row_key):
         raise _none_of(job)
     return row_key
 
 
 def _none_of(job: JobBuckets) -> BadRequest:
-    return BadRequest(f"the continuation is none of job {job.job.job}; ask for the first page again")
+    return BadRequest(f"the continuation is none of job {job.key.job}; ask for the first page again")
 
 
 # --- the server's filters --------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from concurrent.futures import Executor, ThreadPoolExecutor
 from functools import lru_cache, partial
 from heapq import merge
 from operator import itemgetter
+from threading import Event
 from typing import Any, NamedTuple, cast
 
 from azure.core.credentials import TokenCredential
@@ -87,29 +88,35 @@ class TableRequests:
         return self.merged(table, [filter_], columns)
 
     def merged(
-        self, table: str, filters: Sequence[str], columns: Sequence[str] | None = None, page: int | None = None
+        self, table: str, filters: Sequence[str], columns: Sequence[str] | None = None, size: int | None = None
     ) -> Generator[JsonRow]:
         """All rows that the filters leave, each of them in one partition, by row key, which has to be a column.
 
-        In memory are two pages of each partition. With `page`, a page has so many rows, and none is asked for before
+        In memory are two pages of each partition. With `size`, a page has so many rows, and the next is asked for when
         it is needed: for who takes only some. Raises StorageUnavailable.
         """
         if not filters:
             return
+        ended = Event()
+
+        def ask(filter_: str, following: Mapping[str, str] | None = None) -> RowPage:
+            """The next page that has rows, or the last. Buckets in which little is found are searched side by side."""
+            page = self.page(table, filter_, columns, size, following)
+            while page.following and not page.rows and not ended.is_set():
+                page = self.page(table, filter_, columns, size, page.following)
+            return page
+
         ahead = ThreadPoolExecutor(max_workers=min(len(filters), limits.CONCURRENT_BUCKETS))
-        ask = partial(self.page, table, columns=columns, limit=page)
-        early = ahead if page is None else None
+        asks = [partial(ask, filter_) for filter_ in filters]
         try:
-            if len(filters) == 1:
-                yield from _pages(partial(ask, filters[0]), partial(ask, filters[0]), early)
+            if len(asks) == 1:
+                yield from _pages(asks[0], asks[0], size, ahead)
             else:
-                first = [ahead.submit(ask, filter_) for filter_ in filters]
-                streams = [
-                    _pages(asked.result, partial(ask, filter_), early)
-                    for filter_, asked in zip(filters, first, strict=True)
-                ]
+                first = [ahead.submit(ask).result for ask in asks]
+                streams = [_pages(begin, ask, size, ahead) for begin, ask in zip(first, asks, strict=True)]
                 yield from merge(*streams, key=itemgetter("RowKey"))
         finally:
+            ended.set()
             ahead.shutdown(cancel_futures=True)
 
     def _get(self, table: str, path: str, *, continued: bool = False) -> HttpResponse | None:
@@ -127,13 +134,18 @@ class TableRequests:
         raise unavailable(what, ROLE, refused.status, refused.reason)
 
 
-def _pages(first: Callable[[], RowPage], ask: Callable[..., RowPage], early: Executor | None) -> Iterator[JsonRow]:
-    """The rows of a query, page after page; with `early`, the next page is asked for there while one is used."""
+def _pages(
+    first: Callable[[], RowPage], ask: Callable[..., RowPage], size: int | None, ahead: Executor
+) -> Iterator[JsonRow]:
+    """The rows of a query, page after page, of which the next is asked for while one is used.
+
+    With a `size`, only where the server gave less: it goes through many rows that the filter does not leave.
+    """
     page = first()
     while following := page.following:
-        after: Callable[[], RowPage] = partial(ask, continuation=following)
-        if early is not None:
-            after = early.submit(after).result
+        after: Callable[[], RowPage] = partial(ask, following)
+        if size is None or len(page.rows) < size:
+            after = ahead.submit(after).result
         yield from page.rows
         page = after()
     yield from page.rows

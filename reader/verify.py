@@ -25,7 +25,7 @@ from azure.data.tables import TableServiceClient
 
 from processors import limits
 from processors.columns import CONTRACT_VERSION, JOBS, TASKS, Int64, Row
-from processors.errors import NewerContract, NotFound, UnreadableRow
+from processors.errors import NotFound, UnreadableRow
 from processors.metrics import Sums, total
 from processors.rollups import (
     LAYOUT_KEY,
@@ -158,13 +158,15 @@ def _read_sums(service: TableServiceClient, job: JobKey) -> _SumRows:
     published = stored_row(service, JOBS, job.account, job.job)
     if published is None:
         raise NotFound(f"there is no job {job.job} in account {job.account}")
-    version = published.row.get("contractVersion")
-    if isinstance(version, int) and version > CONTRACT_VERSION:
-        raise UnreadableRow(f"job {job.job} of account {job.account} cannot be verified: {newer(version)}")
     first = list(stored_rows(service, TASKS, [job.partition()], *SHARD_RANGE))
     layout = first.pop(0) if first and first[0].row["RowKey"] == LAYOUT_KEY else None
     _, *partitions = _SumRows(job, published, layout, ()).read.partitions()
-    return _SumRows(job, published, layout, (*first, *stored_rows(service, TASKS, partitions, *SHARD_RANGE)))
+    shards = (*first, *stored_rows(service, TASKS, partitions, *SHARD_RANGE))
+    versions = [stored.row.get("contractVersion") for stored in (published, *shards)]
+    version = max((version for version in versions if isinstance(version, int)), default=1)
+    if version > CONTRACT_VERSION:
+        raise UnreadableRow(f"job {job.job} of account {job.account} cannot be verified: {newer(version)}")
+    return _SumRows(job, published, layout, shards)
 
 
 @dataclass(slots=True)
@@ -255,7 +257,8 @@ def _differences(job: JobKey, stored: _SumRows, tasks: _TaskSums) -> list[Differ
 def _from_sums(job: JobKey, stored: _SumRows) -> Iterator[Difference]:
     # A row that was written before there were these columns.
     published = {"bucketCount": 1, "contractVersion": 1} | dict(stored.published.row)
-    if stored.buckets is None:
+    buckets = stored.buckets
+    if buckets is None:
         yield Difference("bucketCount", _shown(published["bucketCount"]), "no layout that can be read", Source.SUMS)
     if not stored.shards:
         yield Difference("shardCount", _shown(published.get("shardCount")), "no partial sums", Source.SUMS)
@@ -264,15 +267,14 @@ def _from_sums(job: JobKey, stored: _SumRows) -> Iterator[Difference]:
     for shard in stored.shards:
         try:
             sums.append(read_shard(shard.row))
-        except NewerContract:
-            raise
         except UnreadableRow as error:
             yield Difference(str(shard.row["RowKey"]), str(error), "", Source.SUMS)
     if len(sums) < len(stored.shards):
         return
     names = {shard.row["RowKey"] for shard in stored.shards}
     expected = {
-        **job_row(job, total(sums), len(names), stored.buckets or 1),
+        **job_row(job, total(sums), len(names)),
+        "bucketCount": published["bucketCount"] if buckets is None else buckets,
         # Older ones have less in them, and whoever publishes knows all that the sums have.
         "contractVersion": max(shard.row.get("contractVersion", 1) for shard in stored.shards),
     }
