@@ -56,6 +56,22 @@ def test_tasks_into_a_parquet_file(connection: str, tmp_path: Path, capsys: pyte
     assert set(pq.read_table(path)["jobId"].to_pylist()) == {"Nightly-42"}
 
 
+def test_jobs_of_a_newer_contract_version_are_not_judged(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with TableServiceClient.from_connection_string(other) as tables:
+        client = tables.get_table_client(JOBS)
+        row = dict(client.get_entity("contoso", "weekly"))
+        client.upsert_entity(row | {"contractVersion": EntityProperty(2, EdmType.INT64)}, UpdateMode.REPLACE)
+        assert run(other, "verify", "contoso/weekly") == 2
+        assert "the row is of contract version 2, this reader knows 1: upgrade it" in capsys.readouterr().err
+        client.upsert_entity(
+            row | {"contractVersion": EntityProperty(2, EdmType.INT64), "failures": 1}, UpdateMode.REPLACE
+        )
+        assert run(other, "jobs") == 0
+        assert run(other, "job", "contoso/weekly") == 2
+        assert "failures: " in (told := capsys.readouterr().err)
+        assert "this reader knows 1: upgrade it" in told
+
+
 @pytest.mark.parametrize(
     "arguments",
     [
