@@ -245,7 +245,10 @@ def _task(rollups: Rollups, account: str, job: str, task: str) -> dict[str, Any]
     try:
         return rollups.task(JobBuckets(of, 1), task).columns()
     except NotFound:  # in the job's first bucket; most jobs have no other, and their row need not be read
-        return rollups.task(job_key(rollups.job(job, account)), task).columns()
+        spread = job_key(rollups.job(job, account))
+        if spread.buckets == 1:
+            raise
+        return rollups.task(spread, task).columns()
 
 
 @lru_cache(maxsize=1)
