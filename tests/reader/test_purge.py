@@ -181,7 +181,7 @@ def test_a_job_of_several_buckets_that_changes_meanwhile_is_left(
         for name in ("late-0", "late-3", "late-4")
         if bucket_of(name, BUCKETS) == bucket
     ]
-    for taken in range(2 * BUCKETS + 1):
+    for taken in (1, BUCKETS + 1, 2 * BUCKETS - 1, 2 * BUCKETS):  # among tasks, sums; before and after the layout
         fill(connection, old(tasks=30), buckets=BUCKETS)
         steps = purge_job(service, job(service))
         list(islice(steps, taken))
