@@ -53,6 +53,9 @@ class Storage(Protocol):
     @property
     def dead_letters(self) -> AzureDeadLetters: ...
 
+    @property
+    def recent(self) -> Recent: ...
+
 
 class Replay:
     """One run over any number of letters. With `rehearse`, nothing is written."""
@@ -60,6 +63,7 @@ class Replay:
     def __init__(self, storage: Storage, clock: Callable[[], float], *, rehearse: bool) -> None:
         self._letters = storage.dead_letters
         self._tables = _Rehearsal(storage.tables) if rehearse else storage.tables
+        self._recent = storage.recent
         self._clock = clock
         self._rehearse = rehearse
 
@@ -80,7 +84,9 @@ class Replay:
     async def _ingest(self, letter: DeadLetter) -> Outcome:
         enqueued = None if letter.enqueued_time is None else datetime.fromisoformat(letter.enqueued_time)
         message = Message(letter.body, letter.sequence_number, enqueued)
-        storage = _Counting(self._tables)
+        # What a rehearsal commits is not there: it is not to be remembered, nor that a job was founded.
+        recent = Recent(self._recent.buckets) if self._rehearse else self._recent
+        storage = _Counting(self._tables, recent)
         summary = await ingest(Batch(letter.hub, letter.partition, [message]), storage, self._clock)
         bad = _still_bad(letter, storage.dead_letters.letters)
         return Outcome(letter.name, summary.counted, summary.duplicates, sum(summary.ignored.values()), bad)
@@ -120,8 +126,8 @@ class _Counting:
     """`ingest.Storage` of one replayed letter."""
 
     tables: Tables
+    recent: Recent
     dead_letters: _Collected = field(default_factory=_Collected)
-    recent: Recent = field(default_factory=Recent)
     requests: int = 0
     seconds: float = 0.0
 

@@ -6,7 +6,7 @@ the environment, `local.settings.json` in the current folder. What is missing or
 
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,27 +24,38 @@ if TYPE_CHECKING:  # it takes longer to import than all the rest together, and m
 
 LOCAL_SETTINGS = Path("local.settings.json")
 
+_OF_JOBS = ("JobBuckets",)
+"""Settings beside the account's."""
+
 _NAME = re.compile(r"[a-z0-9]{3,24}")
 """A storage account's name (Azure Resource Manager's rule)."""
 _SERVICE_URL = re.compile(r"(https?://[^/.]+)\.(?:table|blob)\.([^/]+)/?")
 
 
 def storage_settings(option: str | None, environment: Mapping[str, str]) -> StorageSettings:
-    """The account that `option` (`--storage`), the environment or the local settings name. Raises SettingsError."""
+    """The account that `option` (`--storage`), the environment or the local settings name. Raises SettingsError.
+
+    In how many buckets a command spreads new jobs is no part of that, and may be in the environment anyway.
+    """
+    of_jobs = {name: environment[name] for name in _OF_JOBS if name in environment}
     if option is not None:
-        return load_storage(_from_option(option.strip()))
-    if names_storage(environment):
+        return load_storage(of_jobs | _from_option(option.strip()))
+    if names_storage(_without(of_jobs, environment)):
         return load_storage(environment)
     local = _local_settings()
-    if not names_storage(local):
+    if not names_storage(_without(_OF_JOBS, local)):
         raise SettingsError(
             "no storage account is named; give --storage (a connection string, an account's name or its table "
             f"endpoint), set RollupStorage or AzureWebJobsStorage, or run this in the folder of {LOCAL_SETTINGS}"
         )
-    return load_storage(local)
+    return load_storage(local | of_jobs)
 
 
-def _from_option(option: str) -> Mapping[str, str]:
+def _without(names: Container[str], settings: Mapping[str, str]) -> dict[str, str]:
+    return {name: value for name, value in settings.items() if name not in names}
+
+
+def _from_option(option: str) -> dict[str, str]:
     """A connection string, an account's name, or the URL of its table or blob endpoint, as settings."""
     if _NAME.fullmatch(option):
         table, blob = (f"https://{option}.{service}.core.windows.net" for service in ("table", "blob"))

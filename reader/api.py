@@ -34,7 +34,7 @@ from reader.accounts import Account
 from reader.health import Checkup
 from reader.models import Job
 from reader.parameters import JobsQuery, NoQuery, TasksQuery, parse_query
-from reader.queries import Rollups, job_key
+from reader.queries import JobBuckets, Rollups, job_key
 
 DASHBOARD = "/api/dashboard"
 WEB = Path(__file__).parent / "web" / "dist"
@@ -240,9 +240,15 @@ def _tasks(rollups: Rollups, account: str, job: str, query: TasksQuery) -> dict[
 
 def _task(rollups: Rollups, account: str, job: str, task: str) -> dict[str, Any]:
     of = JobKey(key(account), key(job))
-    if max(len(of.partition), len(key(task))) > limits.KEY_UNITS:
+    if max(len(of.partition()), len(key(task))) > limits.KEY_UNITS:
         raise NotFound("there is no task of so long a name")
-    return rollups.task(of, task).columns()
+    try:
+        return rollups.task(JobBuckets(of, 1), task).columns()
+    except NotFound:  # in the job's first bucket; most jobs have no other, and their row need not be read
+        spread = job_key(rollups.job(job, account))
+        if spread.buckets == 1:
+            raise
+        return rollups.task(spread, task).columns()
 
 
 @lru_cache(maxsize=1)

@@ -545,7 +545,7 @@ class _Placed:
 
 
 class _Nowhere:
-    """`ingest.Storage` that is empty, and stays so."""
+    """`ingest.Storage` that is empty, and stays so: in how many buckets makes no difference."""
 
     requests = 0
     seconds = 0.0

@@ -11,6 +11,8 @@ from typing import Any
 from pydantic import Base64Bytes, BaseModel, ConfigDict, Field, Json
 from pydantic.alias_generators import to_camel
 
+from processors import limits
+
 
 class _Model(BaseModel):
     model_config = ConfigDict(alias_generator=to_camel, populate_by_name=True, frozen=True)
@@ -86,6 +88,8 @@ class Job(_Row):
     failures: Json[dict[str, int]] = {}
     pools: Json[dict[str, PoolShare]] = {}
     shard_count: int = 0
+    bucket_count: int = Field(default=1, ge=1, le=limits.BUCKETS_A_JOB)
+    contract_version: int = Field(default=1, ge=1)
     duration_histogram: Json[dict[str, int]] = {}
     """Upper bound in seconds, as the column writes it → executions."""
     completions_over_time: Json[CompletionsOverTime] | None = None

@@ -46,7 +46,7 @@ class JobsQuery(JobFilter):
     columns: tuple[str, ...] = Field(
         default=JOB_LIST_COLUMNS,
         min_length=1,
-        description="columns, with commas; the row's keys and its Timestamp come with them",
+        description="columns, with commas; the row's keys, Timestamp, bucketCount and contractVersion come with them",
         json_schema_extra={"items": {"enum": list(JOB_COLUMNS)}},
     )
     sort: str = Field(

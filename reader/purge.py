@@ -1,9 +1,13 @@
 """Old jobs out of both tables.
 
-The rule: whole jobs, and nothing that changes meanwhile. A job's tasks go first, a hundred in a transaction, then its
-partial sums, its published row last; so a purge that was broken off is found by that row, and finished, by the next
-one. Every row is deleted under the ETag it was read with; and before each page of tasks, published row and partial sums
-must be as they were at the beginning, which whoever counts or publishes changes. A job that did change is left.
+The rule: whole jobs, and nothing that changes meanwhile. A job's tasks go first, a hundred in a transaction, bucket by
+bucket, then its partial sums, its published row last; so a purge that was broken off is found by that row, and ended by
+the next one. Every row is deleted under the ETag it was read with; and before each page of tasks, published row, layout
+and partial sums must be as they were at the beginning, which whoever counts or publishes changes. A job that did change
+is left.
+
+The layout of a job of several buckets stays: an instance that still knows the job counts a late record in the bucket
+that it gives, with nothing else there to conflict with; by another layout, that would be where nobody looks.
 
 `purge` is a generator of steps of bounded size: whoever has little time takes as many as there is time for.
 """
@@ -11,7 +15,7 @@ must be as they were at the beginning, which whoever counts or publishes changes
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from itertools import batched
+from itertools import batched, islice
 from typing import Any
 
 from azure.core import MatchConditions
@@ -21,7 +25,8 @@ from azure.data.tables import TableServiceClient
 from processors import limits
 from processors.azure_errors import storage_errors
 from processors.columns import JOBS, TASKS
-from processors.rollups import SHARD_RANGE, JobKey
+from processors.errors import UnreadableRow
+from processors.rollups import LAYOUT_KEY, SHARD_RANGE, read_layout
 from reader.models import Job
 from reader.queries import JobFilter, Rollups, job_key
 from reader.rows import ROLE, Stored, stored_row, stored_rows
@@ -67,6 +72,8 @@ def purge_job(service: TableServiceClient, job: Job) -> Iterator[Step]:
     except _Changed:
         tasks = f"; {purging.deleted:,} of its tasks are deleted already" if purging.deleted else ""
         yield Step(job, purging.deleted, left=f"it changed meanwhile{tasks}")
+    except UnreadableRow as error:
+        yield Step(job, purging.deleted, left=f"nobody knows where all its tasks are: {error}")
     else:
         yield Step(job, purging.deleted, done=True)
 
@@ -82,39 +89,63 @@ class _JobPurge:
         self.deleted = 0
         self._service = service
         self._job = job
-        self._key = job_key(job)
+        self._buckets = job_key(job)
 
     def transactions(self) -> Iterator[None]:
-        """Delete the job, a transaction between two steps. Raises _Changed."""
-        published = stored_row(self._service, JOBS, self._key.account, self._key.job)
-        shards = self._shards()
+        """Delete the job, a transaction between two steps. Raises _Changed, and UnreadableRow for its layout."""
+        published = self._published()
+        sums = self._sums([self._buckets.key.partition()])
+        partitions = self._partitions(sums)
+        if len(partitions) > 1:
+            sums = self._sums(partitions)
         self._require(published is not None and published.row.get("lastEndTime") == self._job.last_end_time)
         assert published is not None
-        while page := _first_tasks(self._service, self._key):
-            now = stored_row(self._service, JOBS, self._key.account, self._key.job)
-            self._require(now is not None and now.etag == published.etag and self._shards() == shards)
-            for some in batched(page, limits.OPERATIONS_A_TRANSACTION, strict=False):
-                self.deleted += _delete(self._service, TASKS, some)
+        for partition_key in partitions:
+            while page := self._first_tasks(partition_key):
+                now = self._published()
+                self._require(now is not None and now.etag == published.etag and self._sums(partitions) == sums)
+                for some in batched(page, limits.OPERATIONS_A_TRANSACTION, strict=False):
+                    self.deleted += _delete(self._service, TASKS, some)
+                    yield
+        stays = LAYOUT_KEY if len(partitions) > 1 else None
+        while remaining := [row for row in self._sums(partitions) if row.row["RowKey"] != stays]:
+            self._require(all(row in sums for row in remaining))
+            for transaction in _transactions(remaining):
+                _delete(self._service, TASKS, transaction)
                 yield
-        while remaining := self._shards():
-            self._require(all(shard in shards for shard in remaining))
-            _delete(self._service, TASKS, remaining[: limits.OPERATIONS_A_TRANSACTION])
-            yield
         _delete(self._service, JOBS, [published])
 
-    def _shards(self) -> list[Stored]:
-        """The partial sums by their keys and ETags."""
-        return list(stored_rows(self._service, TASKS, self._key.partition, *SHARD_RANGE, _KEYS))
+    def _published(self) -> Stored | None:
+        return stored_row(self._service, JOBS, *self._buckets.key)
+
+    def _partitions(self, sums: Sequence[Stored]) -> list[str]:
+        """The PartitionKeys of all buckets, as many as published row or layout say. Raises UnreadableRow.
+
+        The two differ only where a purge was broken off and the job has begun anew.
+        """
+        layout = (read_layout(stored.row) for stored in sums if stored.row["RowKey"] == LAYOUT_KEY)
+        return self._buckets._replace(buckets=max(self._buckets.buckets, *layout, 1)).partitions()
+
+    def _sums(self, partitions: Sequence[str]) -> list[Stored]:
+        """Layout and partial sums by their keys and ETags."""
+        return list(stored_rows(self._service, TASKS, partitions, *SHARD_RANGE, (*_KEYS, "bucketCount")))
+
+    def _first_tasks(self, partition_key: str) -> list[Stored]:
+        tasks = stored_rows(self._service, TASKS, [partition_key], "", SHARD_RANGE[0], _KEYS)
+        return list(islice(tasks, _PAGE_TRANSACTIONS * limits.OPERATIONS_A_TRANSACTION))
 
     def _require(self, unchanged: bool) -> None:
         if not unchanged:
             raise _Changed
 
 
-def _first_tasks(service: TableServiceClient, job: JobKey) -> list[Stored]:
-    tasks = stored_rows(service, TASKS, job.partition, "", SHARD_RANGE[0], _KEYS)
-    most = _PAGE_TRANSACTIONS * limits.OPERATIONS_A_TRANSACTION
-    return [task for task, _ in zip(tasks, range(most), strict=False)]
+def _transactions(rows: Sequence[Stored]) -> Iterator[Sequence[Stored]]:
+    """Rows of several partitions as transactions, of which each is of one."""
+    by_partition: dict[str, list[Stored]] = {}
+    for stored in rows:
+        by_partition.setdefault(str(stored.row["PartitionKey"]), []).append(stored)
+    for some in by_partition.values():
+        yield from batched(some, limits.OPERATIONS_A_TRANSACTION, strict=False)
 
 
 def _delete(service: TableServiceClient, table: str, rows: Sequence[Stored]) -> int:

@@ -35,14 +35,14 @@ def stored_row(service: TableServiceClient, table: str, partition_key: str, row_
 def stored_rows(
     service: TableServiceClient,
     table: str,
-    partition_key: str,
+    partitions: Sequence[str],
     first: str,
     end: str,
     columns: Sequence[str] | None = None,
 ) -> Iterator[Stored]:
-    """The partition's rows with first <= RowKey < end, in their order, with these columns; with None, all."""
-    where = key_range(partition_key, first, end)
-    return map(_stored, table_requests(service, annotated=True).rows(table, where, columns))
+    """The partitions' rows with first <= RowKey < end, by row key, with these columns (keys too); with None, all."""
+    where = [key_range(partition_key, first, end) for partition_key in partitions]
+    return map(_stored, table_requests(service, annotated=True).merged(table, where, columns))
 
 
 def _stored(row: JsonRow) -> Stored:

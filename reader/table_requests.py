@@ -5,9 +5,12 @@ are asked for without OData's type annotations, which are most of a row's bytes,
 with them where each row's ETag is needed.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from functools import lru_cache
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor
+from functools import lru_cache, partial
+from heapq import merge
+from operator import itemgetter
+from threading import Event
 from typing import Any, NamedTuple, cast
 
 from azure.core.credentials import TokenCredential
@@ -82,13 +85,39 @@ class TableRequests:
 
     def rows(self, table: str, filter_: str, columns: Sequence[str] | None = None) -> Iterator[JsonRow]:
         """All rows that a filter leaves; the next page is on its way while one is used. Raises StorageUnavailable."""
-        page = self.page(table, filter_, columns)
-        with ThreadPoolExecutor(max_workers=1) as ahead:
-            while page.following:
-                following = ahead.submit(self.page, table, filter_, columns, continuation=page.following)
-                yield from page.rows
-                page = following.result()
-        yield from page.rows
+        return self.merged(table, [filter_], columns)
+
+    def merged(
+        self, table: str, filters: Sequence[str], columns: Sequence[str] | None = None, size: int | None = None
+    ) -> Generator[JsonRow]:
+        """All rows that the filters leave, each of them in one partition, by row key, which has to be a column.
+
+        In memory are two pages of each partition. With `size`, a page has so many rows, and the next is asked for when
+        it is needed: for who takes only some. Raises StorageUnavailable.
+        """
+        if not filters:
+            return
+        ended = Event()
+
+        def ask(filter_: str, following: Mapping[str, str] | None = None) -> RowPage:
+            """The next page that has rows, or the last. Buckets in which little is found are searched side by side."""
+            page = self.page(table, filter_, columns, size, following)
+            while page.following and not page.rows and not ended.is_set():
+                page = self.page(table, filter_, columns, size, page.following)
+            return page
+
+        ahead = ThreadPoolExecutor(max_workers=min(len(filters), limits.CONCURRENT_BUCKETS))
+        asks = [partial(ask, filter_) for filter_ in filters]
+        try:
+            if len(asks) == 1:
+                yield from _pages(asks[0], asks[0], size, ahead)
+            else:
+                first = [ahead.submit(ask).result for ask in asks]
+                streams = [_pages(begin, ask, size, ahead) for begin, ask in zip(first, asks, strict=True)]
+                yield from merge(*streams, key=itemgetter("RowKey"))
+        finally:
+            ended.set()
+            ahead.shutdown(cancel_futures=True)
 
     def _get(self, table: str, path: str, *, continued: bool = False) -> HttpResponse | None:
         what = f"reading {table}"
@@ -103,3 +132,20 @@ class TableRequests:
         if refused.status == 400 and continued:
             raise BadRequest("the continuation is none of this list; ask for the first page again")
         raise unavailable(what, ROLE, refused.status, refused.reason)
+
+
+def _pages(
+    first: Callable[[], RowPage], ask: Callable[..., RowPage], size: int | None, ahead: Executor
+) -> Iterator[JsonRow]:
+    """The rows of a query, page after page, of which the next is asked for while one is used.
+
+    With a `size`, only where the server gave less: it goes through many rows that the filter does not leave.
+    """
+    page = first()
+    while following := page.following:
+        after: Callable[[], RowPage] = partial(ask, following)
+        if size is None or len(page.rows) < size:
+            after = ahead.submit(after).result
+        yield from page.rows
+        page = after()
+    yield from page.rows

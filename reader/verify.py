@@ -7,8 +7,9 @@ in all columns, and agree with its task rows:
                 a task row keeps of its earlier executions
     by bounds   what a task row keeps of its latest execution only: retries, slots, pools, failure codes
 
-A task row must agree with itself too: what is computed from its other columns is. Rows are streamed; in memory are the
-sums, whatever the number of tasks. Rows that change while they are read are read again.
+A task row must agree with itself too: what is computed from its other columns is; and it must be in the bucket that the
+job's layout gives it. Rows are streamed; in memory are the sums, whatever the number of tasks. Rows that change while
+they are read are read again.
 """
 
 import json
@@ -22,10 +23,12 @@ from typing import Any
 
 from azure.data.tables import TableServiceClient
 
-from processors.columns import JOBS, TASKS, Int64, Row
+from processors import limits
+from processors.columns import CONTRACT_VERSION, JOBS, TASKS, Int64, Row
 from processors.errors import NotFound, UnreadableRow
 from processors.metrics import Sums, total
 from processors.rollups import (
+    LAYOUT_KEY,
     NO_START,
     OTHER,
     SHARD_RANGE,
@@ -33,10 +36,12 @@ from processors.rollups import (
     JobKey,
     Task,
     job_row,
+    read_layout,
     read_shard,
     read_task,
     task_row,
 )
+from reader.queries import JobBuckets, newer
 from reader.rows import Stored, stored_row, stored_rows
 
 READINGS = 5
@@ -57,6 +62,8 @@ _BY_BOUNDS = (
     "pools",
 )
 _MAPS = ("exitCodes", "failures", "pools")
+_NOT_OF_TASKS = ("shardCount", "bucketCount", "contractVersion")
+"""Columns of which the task rows know nothing."""
 
 
 class Source(StrEnum):
@@ -91,10 +98,12 @@ class Verdict:
 
 
 def verify(service: TableServiceClient, job: JobKey, pause: Callable[[float], None] = time.sleep) -> Verdict:
-    """Compare one job. Raises NotFound where it is not published, and StorageUnavailable."""
+    """Compare one job. Raises NotFound where it is not published, StorageUnavailable, and UnreadableRow where it is
+    written by a newer version, which may count what this one does not know.
+    """
     for wait in (*_PAUSES, None):
         before = _read_sums(service, job)
-        tasks = _read_tasks(service, job)
+        tasks = _read_tasks(service, before)
         unchanged = _read_sums(service, job).etags == before.etags
         found = _differences(job, before, tasks)
         by_bounds = _BY_BOUNDS if tasks.several else ()
@@ -110,14 +119,31 @@ def verify(service: TableServiceClient, job: JobKey, pause: Callable[[float], No
 
 @dataclass(frozen=True, slots=True)
 class _SumRows:
-    """The published row and the partial sums beside the tasks."""
+    """The published row, and the layout and the partial sums beside the tasks."""
 
+    job: JobKey
     published: Stored
+    layout: Stored | None
     shards: tuple[Stored, ...]
 
     @property
     def etags(self) -> list[str]:
-        return [self.published.etag, *(shard.etag for shard in self.shards)]
+        return [stored.etag for stored in (self.published, self.layout, *self.shards) if stored is not None]
+
+    @property
+    def buckets(self) -> int | None:
+        """How many the layout says that there are; None where it cannot be read."""
+        try:
+            return 1 if self.layout is None else read_layout(self.layout.row)
+        except UnreadableRow:
+            return None
+
+    @property
+    def read(self) -> JobBuckets:
+        """All buckets that the layout or the published row knows."""
+        published = self.published.row.get("bucketCount")
+        known = published if isinstance(published, int) and 1 <= published <= limits.BUCKETS_A_JOB else 1
+        return JobBuckets(self.job, max(known, self.buckets or 1))
 
     @property
     def pending(self) -> bool:
@@ -132,7 +158,15 @@ def _read_sums(service: TableServiceClient, job: JobKey) -> _SumRows:
     published = stored_row(service, JOBS, job.account, job.job)
     if published is None:
         raise NotFound(f"there is no job {job.job} in account {job.account}")
-    return _SumRows(published, tuple(stored_rows(service, TASKS, job.partition, *SHARD_RANGE)))
+    first = list(stored_rows(service, TASKS, [job.partition()], *SHARD_RANGE))
+    layout = first.pop(0) if first and first[0].row["RowKey"] == LAYOUT_KEY else None
+    _, *partitions = _SumRows(job, published, layout, ()).read.partitions()
+    shards = (*first, *stored_rows(service, TASKS, partitions, *SHARD_RANGE))
+    versions = [stored.row.get("contractVersion") for stored in (published, *shards)]
+    version = max((version for version in versions if isinstance(version, int)), default=1)
+    if version > CONTRACT_VERSION:
+        raise UnreadableRow(f"job {job.job} of account {job.account} cannot be verified: {newer(version)}")
+    return _SumRows(job, published, layout, shards)
 
 
 @dataclass(slots=True)
@@ -185,9 +219,11 @@ def _times(identity: Identity) -> dict[str, Any]:
     return {"end": identity.end, "start": None if identity.start == NO_START else identity.start}
 
 
-def _read_tasks(service: TableServiceClient, job: JobKey) -> _TaskSums:
+def _read_tasks(service: TableServiceClient, stored_sums: _SumRows) -> _TaskSums:
     sums = _TaskSums()
-    for stored in stored_rows(service, TASKS, job.partition, "", SHARD_RANGE[0]):
+    read = stored_sums.read
+    home = read if stored_sums.buckets is None else read._replace(buckets=stored_sums.buckets)
+    for stored in stored_rows(service, TASKS, read.partitions(), "", SHARD_RANGE[0]):
         sums.rows += 1
         try:
             task = read_task(stored.row)
@@ -195,13 +231,13 @@ def _read_tasks(service: TableServiceClient, job: JobKey) -> _TaskSums:
             sums.disagree(iter([Difference(f"task {stored.row['RowKey']!s}", str(error), "", Source.TASKS)]))
         else:
             sums.add(task)
-            sums.disagree(_in_itself(task, stored.row))
+            sums.disagree(_in_itself(task, stored.row, home))
     return sums
 
 
-def _in_itself(task: Task, row: Row) -> Iterator[Difference]:
-    """What of a task row does not follow from the rest of it."""
-    for column, wanted in task_row(task).items():
+def _in_itself(task: Task, row: Row, home: JobBuckets) -> Iterator[Difference]:
+    """What of a task row does not follow from the rest of it, or from how many buckets its job has."""
+    for column, wanted in task_row(task, home.partition_of(str(row["RowKey"]))).items():
         if row.get(column) != wanted:
             name = f"task {task.latest.task_id}: {column}"
             yield Difference(name, _shown(row.get(column)), _shown(wanted), Source.TASKS)
@@ -212,25 +248,36 @@ def _in_itself(task: Task, row: Row) -> Iterator[Difference]:
 
 def _differences(job: JobKey, stored: _SumRows, tasks: _TaskSums) -> list[Difference]:
     published = stored.published.row
-    found = [*_from_sums(job, published, stored.shards), *_from_tasks(job, published, tasks), *tasks.wrong]
+    found = [*_from_sums(job, stored), *_from_tasks(job, published, tasks), *tasks.wrong]
     if tasks.more_wrong:
         found.append(Difference("task rows", "", f"{tasks.more_wrong:,} more are wrong in themselves", Source.TASKS))
     return found
 
 
-def _from_sums(job: JobKey, published: Row, shards: tuple[Stored, ...]) -> Iterator[Difference]:
-    if not shards:
+def _from_sums(job: JobKey, stored: _SumRows) -> Iterator[Difference]:
+    # A row that was written before there were these columns.
+    published = {"bucketCount": 1, "contractVersion": 1} | dict(stored.published.row)
+    buckets = stored.buckets
+    if buckets is None:
+        yield Difference("bucketCount", _shown(published["bucketCount"]), "no layout that can be read", Source.SUMS)
+    if not stored.shards:
         yield Difference("shardCount", _shown(published.get("shardCount")), "no partial sums", Source.SUMS)
         return
     sums = []
-    for shard in shards:
+    for shard in stored.shards:
         try:
             sums.append(read_shard(shard.row))
         except UnreadableRow as error:
             yield Difference(str(shard.row["RowKey"]), str(error), "", Source.SUMS)
-    if len(sums) < len(shards):
+    if len(sums) < len(stored.shards):
         return
-    expected = job_row(job, total(sums), len(shards))
+    names = {shard.row["RowKey"] for shard in stored.shards}
+    expected = {
+        **job_row(job, total(sums), len(names)),
+        "bucketCount": published["bucketCount"] if buckets is None else buckets,
+        # Older ones have less in them, and whoever publishes knows all that the sums have.
+        "contractVersion": max(shard.row.get("contractVersion", 1) for shard in stored.shards),
+    }
     for column in (*expected, *(published.keys() - expected.keys())):
         if published.get(column) != expected.get(column):
             yield Difference(column, _shown(published.get(column)), _shown(expected.get(column)), Source.SUMS)
@@ -242,7 +289,7 @@ def _from_tasks(job: JobKey, published: Row, tasks: _TaskSums) -> Iterator[Diffe
         return
     everything = total([tasks.latest, tasks.listed, tasks.unlisted])
     expected = job_row(job, everything, 0)
-    loose = {*_BY_BOUNDS, *_MAPS, "shardCount"} if tasks.several else {*_MAPS, "shardCount"}
+    loose = {*_MAPS, *_NOT_OF_TASKS, *(_BY_BOUNDS if tasks.several else ())}
     for column in (*expected, *(published.keys() - expected.keys())):
         if column not in loose and not _equal(column, published.get(column), expected.get(column), tasks):
             yield Difference(column, _shown(published.get(column)), _shown(expected.get(column)), Source.TASKS)

@@ -88,7 +88,7 @@ def verify(
         def findings(advance: Advance) -> Iterator[_Finding]:
             for job in chosen:
                 try:
-                    verdict = compare(opened.tables, job_key(job))
+                    verdict = compare(opened.tables, job_key(job).key)
                 except NotFound:
                     continue  # purged since it was listed
                 summary.add(job, verdict)

@@ -176,6 +176,27 @@ def test_a_job_that_is_purged_while_it_is_written_is_founded_anew() -> None:
         purges = 0
 
 
+def test_a_late_task_of_a_purged_job_is_counted_where_it_is_found() -> None:
+    """In a bucket that this process has not written yet, nothing conflicts with what it remembers of the job."""
+    some = tasks(40)
+    tables, recent = MemoryTables(), Recent(4)
+    early = [execution for execution in some if bucket_of(execution.task_id, 4) < 2]
+    late = [execution for execution in some if bucket_of(execution.task_id, 4) == 2]
+
+    async def before_and_after() -> None:
+        (first,), (second,) = by_job(early), by_job(late)
+        await write_job(tables, recent, first, "0")
+        layout = tables.rows(TASKS)[JOB.partition(), LAYOUT_KEY]
+        for table in (TASKS, JOBS):
+            tables.stored[table].clear()
+        tables.put(TASKS, layout)  # as a purge leaves it
+        await write_job(tables, recent, second, "0")
+
+    asyncio.run(before_and_after())
+    assert differences(tables, late) == []
+    check_places(tables)
+
+
 # --- versions of the contract ----------------------------------------------------------------------------------------
 
 

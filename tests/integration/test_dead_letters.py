@@ -21,6 +21,7 @@ from processors.dead_letter_blobs import AzureDeadLetters
 from processors.dead_letters import DeadLetter
 from processors.ingest import Batch, Message, ingest
 from processors.limits import BAD_RECORDS_A_MESSAGE
+from processors.replay import Replay
 from processors.services import Services
 from processors.settings import load_storage
 from reader.cli import app
@@ -36,6 +37,7 @@ def main(arguments: list[str]) -> int:
 
 
 GOOD = [an_execution(number, task_id=f"t{number}") for number in range(3)]
+LATER = an_execution(3, task_id="t3")
 BAD = record() | {"properties": None}
 
 
@@ -97,9 +99,9 @@ def completions(azurite: Azurite) -> int:
     return sum(row["completionCount"].value for (table, _, _), row in rows(azurite).items() if table == JOBS)
 
 
-def with_storage[T](connection: str, work: Callable[[AzureStorage], Any]) -> None:
+def with_storage[T](connection: str, work: Callable[[AzureStorage], Any], buckets: int = 1) -> None:
     async def run() -> None:
-        services = Services(load_storage({"RollupStorage": connection}))
+        services = Services(load_storage({"RollupStorage": connection, "JobBuckets": str(buckets)}))
         try:
             await work(services.storage())
         finally:
@@ -191,7 +193,7 @@ def test_a_dry_run_tells_everything_and_writes_nothing(
     before = contents(container), rows(azurite)
     assert main(["replay", "--all"]) == 1
     assert (contents(container), rows(azurite)) == before
-    error = "properties: Input should be a valid dictionary"
+    error = "properties: Field required"
     assert capsys.readouterr().out.splitlines() == [
         f"{names[0]}: 1 counted, 1 duplicate, would be removed",
         f"{names[1]}: 1 duplicate, would be removed",
@@ -201,6 +203,29 @@ def test_a_dry_run_tells_everything_and_writes_nothing(
         f"    hub/0/00000000000000000004-00001.json: {error}",
         "2 would be solved, 2 not. This was a dry run: add --yes to do it.",
     ]
+
+
+def test_jobs_are_founded_as_the_setting_says_and_a_dry_run_leaves_nothing_to_remember(
+    container: ContainerClient, azurite: Azurite
+) -> None:
+    """Two letters of one job: were the first's partial sums remembered, the second's would conflict with them."""
+    put(container, letter(message(*map(record, GOOD))), letter(message(record(GOOD[0]), record(LATER)), 1))
+
+    async def replay(storage: AzureStorage) -> None:
+        rehearsal = Replay(storage, lambda: NOW, rehearse=True)
+        rehearsed = [await rehearsal.of(name) for name in names]
+        assert storage.recent.shards == 0
+        assert rows(azurite) == {}
+        real = Replay(storage, lambda: NOW, rehearse=False)
+        assert [await real.of(name) for name in names] == rehearsed
+        assert [(each.counted, each.duplicates) for each in rehearsed] == [(3, 0), (1, 1)]
+        assert storage.recent.shards > 0
+
+    names = list(stored(container))
+    with_storage(azurite.connection_string, replay, buckets=3)
+    (job,) = [row for (table, _, _), row in rows(azurite).items() if table == JOBS]
+    assert (job["taskCount"].value, job["bucketCount"].value) == (4, 3)
+    assert stored(container) == {}
 
 
 def test_a_dry_run_in_an_account_without_tables_or_letters(
@@ -234,7 +259,7 @@ def test_what_is_good_by_now_is_counted_once_and_its_letter_removed(
     assert "2 counted, 1 duplicate, removed" in capsys.readouterr().out
     assert contents(container) == {}
     assert completions(azurite) == 3
-    assert {key[2] for key in rows(azurite) if key[0] == TASKS} == {"t0", "t1", "t2", "~job~0", "~job~1"}
+    assert {key[2] for key in rows(azurite) if key[0] == TASKS} == {"t0", "t1", "t2", "~job~", "~job~0", "~job~1"}
 
 
 def test_what_is_still_bad_keeps_its_letter_with_the_new_error(container: ContainerClient) -> None:

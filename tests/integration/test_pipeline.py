@@ -13,6 +13,7 @@ import pytest
 
 from devstack.azurite import ACCOUNT_KEY
 from devstack.consumption import checkpoints, wait_until_consumed
+from devstack.oracle import key_part
 from devstack.publish import FileMessage
 from devstack.stack import Stack
 from devstack.verdict import ExpectedDeadLetters, Tables, disagreements
@@ -26,6 +27,7 @@ from tests.integration.harness import (
     record,
     send,
 )
+from tests.reader.commands import lines
 
 NINE = datetime(2026, 11, 22, 9, tzinfo=UTC)
 
@@ -54,6 +56,31 @@ def test_twenty_thousand_tasks_in_every_form_by_two_instances(tmp_path: Path) ->
         expected = publish_workload(stack, workload)
         wait_until_consumed(stack)
         assert_tables_hold(stack, workload, expected)
+
+
+def test_jobs_of_several_buckets_are_what_was_published_and_the_readers_see_all_of_it(tmp_path: Path) -> None:
+    workload = Workload(seed=12, tasks=400, duplicates=0.02)
+    with Stack(instances=0, logs=tmp_path) as stack:
+        for _ in range(2):
+            stack.add_host(settings={"JobBuckets": "4"})
+        expected = publish_workload(stack, workload)
+        wait_until_consumed(stack)
+        assert_tables_hold(stack, workload, expected)
+        tables = Tables(stack.storage_connection)
+        assert {row["bucketCount"].value for row in tables.jobs} == {4}
+        assert {row["PartitionKey"].split("|")[2:3] == [] for row in tables.tasks} == {True, False}
+        largest = max(tables.jobs, key=lambda row: row["taskCount"].value)
+        name = f"{largest['account']}/{largest['jobId']}"
+        shown = lines(stack.storage_connection, "tasks", name, "--columns", "taskId", "--format", "ndjson")
+        ids = [json.loads(line)["taskId"].lower() for line in shown]
+        its = [each for each in workload.executions() if key_of(each) == (largest["PartitionKey"], largest["RowKey"])]
+        assert sorted(ids) == sorted({each.task_id.lower() for each in its})
+        assert [key_part(each) for each in ids] == sorted(key_part(each) for each in ids)
+        assert lines(stack.storage_connection, "verify", "--format", "tsv")[1:] == []
+
+
+def key_of(execution: Execution) -> tuple[str, str]:
+    return key_part(execution.account), key_part(execution.job_id)
 
 
 def test_two_instances_that_process_the_same_partitions_at_once_count_once(tmp_path: Path) -> None:
@@ -154,7 +181,7 @@ def test_a_reactivated_task_shows_its_latest_execution_in_any_order(stack: Stack
     tables.jobs = [row for row in tables.jobs if row["RowKey"].startswith("reactivated-")]
     tables.tasks = [row for row in tables.tasks if row["PartitionKey"].startswith("acct|reactivated-")]
     tables.dead_letters = set()
-    assert len(tables.tasks) == 2 * len(orders)  # a task and a shard each
+    assert len(tables.tasks) == 3 * len(orders)  # a task, a shard and a layout each
     assert disagreements(tables, [one for order in orders for one in executions(order)], set()) == []
 
 
@@ -215,7 +242,7 @@ def test_bad_records_are_dead_letters_with_every_error_and_their_neighbours_coun
         assert json.loads(letter["bytes"]) == sent
         assert [error.split(":")[0] for error in letter["errors"]] == [field]
     tasks = [row for row in Tables(stack.storage_connection).tasks if row["PartitionKey"] == "acct|among-bad"]
-    assert [row["RowKey"] for row in tasks] == ["step=2F1=23=3F=5C=01=C3=A4", "~job~2"]
+    assert [row["RowKey"] for row in tasks] == ["step=2F1=23=3F=5C=01=C3=A4", "~job~", "~job~2"]
     assert tasks[0]["taskId"] == "step/1#?\\\x01ä"
 
 

@@ -60,8 +60,9 @@ def runs(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in lines if line]
 
 
-def test_old_jobs_go_and_new_ones_stay(stack: Stack, logs: Path) -> None:
-    stack.add_host()
+@pytest.mark.parametrize("buckets", ["1", "3"])
+def test_old_jobs_go_and_new_ones_stay(stack: Stack, logs: Path, buckets: str) -> None:
+    stack.add_host(settings={"JobBuckets": buckets})
     old = [record(execution("old", 31, f"t{number:03}")) for number in range(120)]
     process(stack, envelope(*old, record(execution("new", 29)), record(execution("grown", 400))))
     process(stack, envelope(record(execution("grown", 1, "later"))))

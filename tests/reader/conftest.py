@@ -1,4 +1,7 @@
-"""One Azurite for all tests of the read side, with the jobs of `filled.EXECUTIONS` in it. Nobody changes them."""
+"""One Azurite for all tests of the read side, with the jobs of `filled.EXECUTIONS` in it. Nobody changes them.
+
+A second one has the same jobs, each spread over `BUCKETS`.
+"""
 
 from collections.abc import Iterator
 
@@ -20,9 +23,27 @@ def connection() -> Iterator[str]:
         yield azurite.connection_string
 
 
+BUCKETS = 3
+
+
+@pytest.fixture(scope="session")
+def spread_connection() -> Iterator[str]:
+    """The connection string of the account with jobs of several buckets."""
+    with Azurite() as azurite:
+        fill(azurite.connection_string, EXECUTIONS[::2], bad=BAD, partition="0", buckets=BUCKETS)
+        fill(azurite.connection_string, EXECUTIONS[1::2], partition="1")  # a job keeps what it began with
+        yield azurite.connection_string
+
+
 @pytest.fixture(scope="session")
 def filled(connection: str) -> Iterator[Account]:
     with account(load_storage({"RollupStorage": connection})) as opened:
+        yield opened
+
+
+@pytest.fixture(scope="session")
+def spread(spread_connection: str) -> Iterator[Account]:
+    with account(load_storage({"RollupStorage": spread_connection})) as opened:
         yield opened
 
 

@@ -55,19 +55,29 @@ BAD = (b"no JSON at all",)
 """A message that is a dead letter."""
 
 
-def fill(connection: str, executions: Iterable[Execution], *, bad: Iterable[bytes] = (), partition: str = "0") -> None:
-    """Count the executions, and take the `bad` bodies for messages too, as if they had come through `partition`."""
+def fill(
+    connection: str,
+    executions: Iterable[Execution],
+    *,
+    bad: Iterable[bytes] = (),
+    partition: str = "0",
+    buckets: int = 1,
+) -> None:
+    """Count the executions, and take the `bad` bodies for messages too, as if they had come through `partition`.
+
+    Jobs that are not there yet are spread over so many `buckets`.
+    """
     everything = list(executions)
     bodies = [
         message(*map(record, everything[first : first + _RECORDS_A_MESSAGE]))
         for first in range(0, len(everything), _RECORDS_A_MESSAGE)
     ]
     messages = [Message(body, number, ENQUEUED) for number, body in enumerate([*bodies, *bad])]
-    asyncio.run(_ingest(connection, Batch("hub", partition, messages)))
+    asyncio.run(_ingest(connection, Batch("hub", partition, messages), buckets))
 
 
-async def _ingest(connection: str, batch: Batch) -> None:
-    services = Services(load_storage({"RollupStorage": connection}))
+async def _ingest(connection: str, batch: Batch, buckets: int) -> None:
+    services = Services(load_storage({"RollupStorage": connection, "JobBuckets": str(buckets)}))
     try:
         await ingest(batch, services.storage(), time)
     finally:

@@ -32,14 +32,16 @@ from tests.core.examples import an_execution
 from tests.reader.filled import fill
 
 KEYS = {"PartitionKey", "RowKey", "Timestamp"}
+JOB_KEYS = KEYS | {"bucketCount", "contractVersion"}
 NIGHTLY = "/api/jobs/contoso/nightly-42"
 STRANGE_JOB = "<b>'=1+1'</b>"
 STRANGE_TASK = "=cmd|' /C calc'!A0"
 
 
-@pytest.fixture(scope="module")
-def source(filled: Account) -> Source:
-    return Source(filled)
+@pytest.fixture(scope="module", params=["filled", "spread"])
+def source(request: pytest.FixtureRequest) -> Source:
+    """The same jobs, in one bucket each and in several."""
+    return Source(request.getfixturevalue(request.param))
 
 
 def get(source: Source, target: str, method: str = "GET", **headers: str) -> Response:
@@ -73,7 +75,7 @@ def test_jobs_come_newest_first_with_the_columns_of_a_list(source: Source) -> No
     JobList.model_validate(answer)
     assert answer["total"] == 4
     assert [job["jobId"] for job in answer["jobs"]] == ["weekly", "Nightly-42", "Weekly", STRANGE_JOB]
-    assert answer["jobs"][1].keys() == {*JOB_LIST_COLUMNS} | KEYS
+    assert answer["jobs"][1].keys() == {*JOB_LIST_COLUMNS} | JOB_KEYS
     assert answer["jobs"][1]["lastEndTime"] == "2026-11-23T12:00:10Z"
     assert answer["jobs"][1]["taskCount"] == 201
 
@@ -110,7 +112,7 @@ def test_the_total_counts_what_the_limit_leaves_out(source: Source) -> None:
 
 def test_columns_are_what_was_asked_for_and_what_sorts(source: Source) -> None:
     (job,) = read(source, "/api/jobs?columns=jobId,failures,pools&sort=-taskCount&limit=1")["jobs"]
-    assert job.keys() == KEYS | {"jobId", "failures", "pools", "taskCount"}
+    assert job.keys() == JOB_KEYS | {"jobId", "failures", "pools", "taskCount"}
     assert job["failures"] == {"FailureExitCode": 20, "BlobNotFound": 1}
     assert job["pools"]["pool0"]["completions"] == 101
 
@@ -268,7 +270,7 @@ def test_a_path_that_leads_nowhere(source: Source, target: str) -> None:
         ("/api/jobs/fabrikam/nightly-42", "there is no job nightly-42 in account fabrikam"),
         ("/api/jobs/contoso/nope/tasks", "there is no job nope"),
         ("/api/jobs/contoso/nope/nodes", "there is no job nope"),
-        ("/api/jobs/contoso/nope/tasks/t", "there is no task t in job nope"),
+        ("/api/jobs/contoso/nope/tasks/t", "there is no job nope"),
         (f"{NIGHTLY}/tasks/nope", "there is no task nope in job nightly-42"),
         (f"/api/jobs/contoso/{'x' * 600}", "so long a name"),
         (f"/api/jobs/contoso/{'%C3%A9' * 100}/tasks", "so long a name"),

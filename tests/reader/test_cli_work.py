@@ -4,6 +4,7 @@ import csv
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -18,7 +19,9 @@ from devstack.azurite import Azurite
 from processors.columns import JOBS
 from reader import purge
 from reader.cli import app
+from reader.queries import Rollups
 from tests.core.examples import an_execution, record
+from tests.reader.commands import rollups
 from tests.reader.filled import EXECUTIONS, fill
 
 ROOT = Path(__file__).parents[2]
@@ -51,6 +54,48 @@ def test_tasks_into_a_parquet_file(connection: str, tmp_path: Path, capsys: pyte
     assert run(connection, "export", "tasks", "NIGHTLY-42", "contoso/weekly", "-o", str(path), "--failed") == 0
     assert capsys.readouterr().err == f"20 tasks in {path}\n"
     assert set(pq.read_table(path)["jobId"].to_pylist()) == {"Nightly-42"}
+
+
+def test_jobs_of_a_newer_contract_version_are_not_judged(other: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with TableServiceClient.from_connection_string(other) as tables:
+        client = tables.get_table_client(JOBS)
+        row = dict(client.get_entity("contoso", "weekly"))
+        client.upsert_entity(row | {"contractVersion": EntityProperty(2, EdmType.INT64)}, UpdateMode.REPLACE)
+        assert run(other, "verify", "contoso/weekly") == 2
+        assert "the row is of contract version 2, this reader knows 1: upgrade it" in capsys.readouterr().err
+        client.upsert_entity(
+            row | {"contractVersion": EntityProperty(2, EdmType.INT64), "failures": 1}, UpdateMode.REPLACE
+        )
+        assert run(other, "jobs") == 0
+        assert run(other, "job", "contoso/weekly") == 2
+        assert "failures: " in (told := capsys.readouterr().err)
+        assert "this reader knows 1: upgrade it" in told
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("tasks", "nightly-42", "--format", "tsv"),
+        ("tasks", "nightly-42", "--failed", "--limit", "3", "--format", "table"),
+        ("tasks", "nightly-42", "--sort", "-durationSeconds", "--limit", "3", "--columns", "taskId,durationSeconds"),
+        ("task", "nightly-42", "frame-0000", "--format", "table"),
+        ("nodes", "nightly-42"),
+        ("export", "tasks", "--columns", "jobId,taskId,endTime"),
+        ("export", "tasks", "weekly", "--account", "contoso", "--columns", "jobId,taskId"),
+        ("export", "jobs", "--columns", "jobId,taskCount,exitCodes"),
+        ("verify",),
+    ],
+    ids=" ".join,
+)
+def test_a_job_of_several_buckets_is_shown_as_one_of_one(
+    connection: str, spread_connection: str, arguments: tuple[str, ...]
+) -> None:
+    def written(storage: str) -> str:
+        ran = rollups(storage, *arguments)
+        assert ran.exit_code == 0, ran.output
+        return re.sub(r"Timestamp .*", "", ran.output)
+
+    assert written(spread_connection) == written(connection)
 
 
 def test_jobs_to_standard_output(connection: str) -> None:
@@ -227,6 +272,35 @@ def test_replay(tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch:
         assert run(azurite.connection_string, "replay", str(log)) == 0
         assert "1 execution counted" in capsys.readouterr().out
     assert len(list((tmp_path / "home").rglob("*.ndjson"))) == 1
+
+
+def test_a_replay_spreads_new_jobs_as_the_environment_or_the_local_settings_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, empty_connection: str
+) -> None:
+    """Wherever the account is named."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "home"))
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("JobBuckets", "3")
+
+    def replayed(job: str, storage: str | None) -> int:
+        log = Path(f"{job}.json")
+        log.write_text(json.dumps(record(an_execution(job_id=job))) + "\n")
+        assert run(storage, "replay", str(log)) == 0
+        with TableServiceClient.from_connection_string(empty_connection) as tables:
+            return Rollups(tables).job(job).bucket_count
+
+    assert replayed("by-option", empty_connection) == 3
+    monkeypatch.setenv("RollupStorage", empty_connection)
+    assert replayed("by-environment", None) == 3
+    monkeypatch.delenv("RollupStorage")
+    settings = {"Values": {"RollupStorage": empty_connection, "JobBuckets": "2"}}
+    Path("local.settings.json").write_text(json.dumps(settings))
+    assert replayed("by-both", None) == 3
+    monkeypatch.delenv("JobBuckets")
+    assert replayed("by-local-settings", None) == 2
+    assert replayed("by-option-alone", empty_connection) == 1
+    monkeypatch.setenv("JobBuckets", "many")
+    assert run(empty_connection, "replay", "by-both.json") == 2
 
 
 def test_a_container_by_its_url(empty_connection: str, capsys: pytest.CaptureFixture[str]) -> None:

@@ -15,6 +15,7 @@ import pytest
 
 from processors.errors import BadRequest, StorageUnavailable
 from reader import export
+from reader.accounts import Account
 from reader.export import (
     EXPORTED_JOB_COLUMNS,
     EXPORTED_TASK_COLUMNS,
@@ -31,15 +32,22 @@ from reader.queries import ALL_JOBS, Rollups, job_key
 NOON = datetime(2026, 11, 22, 12, tzinfo=UTC)
 
 
+@pytest.fixture(scope="module", params=["filled", "spread"])
+def either(request: pytest.FixtureRequest) -> Rollups:
+    """The same jobs, in one bucket each and in several."""
+    opened: Account = request.getfixturevalue(request.param)
+    return Rollups(opened.tables)
+
+
 @pytest.fixture(scope="module")
-def tasks(rollups: Rollups) -> list[Task]:
+def tasks(either: Rollups) -> list[Task]:
     """All tasks of all jobs."""
-    return [task for job in rollups.jobs() for task in rollups.tasks(job_key(job))]
+    return [task for job in either.jobs() for task in either.tasks(job_key(job))]
 
 
 @pytest.fixture(scope="module")
-def jobs(rollups: Rollups) -> list[Job]:
-    return list(rollups.jobs(ALL_JOBS, None))
+def jobs(either: Rollups) -> list[Job]:
+    return list(either.jobs(ALL_JOBS, None))
 
 
 def written[M: (Job, Task)](models: list[M], file_format: FileFormat, *columns: str) -> bytes:

@@ -35,7 +35,11 @@ def data(text: str) -> tuple[dict[str, Any], list[dict[str, Any]], dict[str, Any
     return single["job"]["job"], blocks, single["about"]
 
 
-def test_a_report_has_every_task_and_the_job_as_its_columns(rollups: Rollups, tmp_path: Path) -> None:
+@pytest.mark.parametrize("filled_account", ["filled", "spread"])
+def test_a_report_has_every_task_and_the_job_as_its_columns(
+    filled_account: str, request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    rollups = Rollups(request.getfixturevalue(filled_account).tables)
     job = rollups.job("nightly-42")
     told: list[int] = []
     written = write_report(rollups, job, tmp_path / "report.html", NOW, told.append)
