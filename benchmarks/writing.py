@@ -44,6 +44,8 @@ class Sizes:
     instances: tuple[int, ...] = (1, 2, 4)
     partitions: int = 32
     """Which they share."""
+    buckets: tuple[int, ...] = (2, 4, 8)
+    """Of the hot job, with the most instances."""
     shared_batches: int = 2
     """Of each partition."""
     shared_messages: int = 10
@@ -64,6 +66,7 @@ QUICK = Sizes(
     turns=3,
     instances=(1, 2),
     partitions=8,
+    buckets=(4,),
     shared_batches=1,
     shared_messages=2,
     cold_starts=1,
@@ -84,6 +87,7 @@ class Measured(NamedTuple):
     many_jobs: Growth
     hot: list[Shared]
     spread: list[Shared]
+    bucketed: list[Shared]
 
 
 def measure(sizes: Sizes, tell: Callable[[str], None]) -> Measured:
@@ -109,7 +113,13 @@ def measure(sizes: Sizes, tell: Callable[[str], None]) -> Measured:
         ]
         for jobs in (1, 100)
     )
-    return Measured(costs, cold, library, wholes, app, single, naive, one, many, hot, spread)
+    bucketed = [
+        scaling.shared(
+            sizes.instances[-1], sizes.partitions, 1, sizes.shared_batches, sizes.shared_messages, buckets=number
+        )
+        for number in sizes.buckets
+    ]
+    return Measured(costs, cold, library, wholes, app, single, naive, one, many, hot, spread, bucketed)
 
 
 def sections(got: Measured) -> Sections:
@@ -159,6 +169,14 @@ def sections(got: Measured) -> Sections:
                 Figure(f"{name}, {run.instances} of them", run.cost),
                 Figure(f"{name}, {run.instances}: conflicts an invocation", run.conflicts, "", digits=2),
                 Figure(f"{name}, {run.instances}: the stub, of one core", run.stub, "", digits=2),
+            )
+        ],
+        f"One hot job over several buckets, {got.bucketed[0].instances} instances": [
+            figure
+            for run in got.bucketed
+            for figure in (
+                Figure(f"{run.buckets} buckets", run.cost),
+                Figure(f"{run.buckets} buckets: conflicts an invocation", run.conflicts, "", digits=2),
             )
         ],
         "Starting": [

@@ -21,6 +21,7 @@ TINY = Sizes(
     turns=1,
     instances=(2,),
     partitions=2,
+    buckets=(2,),
     cold_starts=1,
     shared_batches=1,
     shared_messages=1,
