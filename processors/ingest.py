@@ -102,7 +102,7 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
         return await _ingest(batch, storage, clock)
     except StorageUnavailable as error:
         # Where the host sends OpenTelemetry, this line is all that tells of a failed invocation.
-        logger.error("not ingested %s", json.dumps({"partition": batch.partition, "error": str(error)}))  # noqa: TRY400
+        logger.error("invocation failed %s", json.dumps({"partition": batch.partition, "error": str(error)}))  # noqa: TRY400
         raise
 
 

@@ -470,7 +470,7 @@ def test_a_failed_invocation_says_so_in_one_line(caplog: pytest.LogCaptureFixtur
     with pytest.raises(StorageUnavailable):
         run(MemoryStorage().through(hook), batch(message(record()), partition="7"))
     assert [(line.levelname, line.message) for line in caplog.records] == [
-        ("ERROR", 'not ingested {"partition": "7", "error": "away"}')
+        ("ERROR", 'invocation failed {"partition": "7", "error": "away"}')
     ]
 
 

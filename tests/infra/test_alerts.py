@@ -60,7 +60,7 @@ def test_what_the_queries_read_of_the_log_line_is_in_it() -> None:
 
 def test_the_words_that_the_queries_look_for_are_logged() -> None:
     source = (ROOT / "processors" / "ingest.py").read_text(encoding="utf-8")
-    for words in ("ingested %s", "job %s is counted but not published: %s"):
+    for words in ("ingested %s", "invocation failed %s", "job %s is counted but not published: %s"):
         assert f'"{words}"' in source
     assert ingest.logger.name
     assert '"retention %s"' in (ROOT / "reader" / "retention.py").read_text(encoding="utf-8")
