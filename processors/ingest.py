@@ -100,9 +100,10 @@ async def ingest(batch: Batch, storage: Storage, clock: Callable[[], float]) -> 
     """Count the batch. `clock` gives seconds since 1970. Raises StorageUnavailable, and says so in the log."""
     try:
         return await _ingest(batch, storage, clock)
-    except StorageUnavailable as error:
+    except Exception as error:  # any other than StorageUnavailable is a fault of ours
         # Where the host sends OpenTelemetry, this line is all that tells of a failed invocation.
-        logger.error("invocation failed %s", json.dumps({"partition": batch.partition, "error": str(error)}))  # noqa: TRY400
+        failed = json.dumps({"partition": batch.partition, "error": str(error) or repr(error)})
+        logger.error("invocation failed %s", failed)  # noqa: TRY400 - the host has the traceback
         raise
 
 

@@ -9,7 +9,6 @@ const common =
     'timestamp: datetime, itemCount: int, operation_Id: string, cloud_RoleName: string, cloud_RoleInstance: string'
 const tables = [
     `traces (${common}, message: string, severityLevel: int)`,
-    `requests (${common}, name: string, success: string, resultCode: string, duration: real)`,
     `exceptions (${common}, type: string, outerMessage: string, innermostMessage: string, severityLevel: int)`,
     'customMetrics (timestamp: datetime, name: string, valueSum: real, valueCount: int, valueMax: real, ' +
         'customDimensions: dynamic)',

@@ -58,6 +58,14 @@ def test_what_the_queries_read_of_the_log_line_is_in_it() -> None:
     assert read - {field.name for line in (Summary, Run) for field in fields(line)} == set()
 
 
+def test_what_the_queries_read_of_a_failed_invocation_is_in_its_line() -> None:
+    read = set(re.findall(r"\bfailed\.(\w+)", "\n".join([*QUERIES.values(), *SHOWN.values(), *IN_DOCS.values()])))
+    source = (ROOT / "processors" / "ingest.py").read_text(encoding="utf-8")
+    logged = re.search(r"failed = json\.dumps\(\{(.*?)\}\)", source)
+    assert logged
+    assert read == set(re.findall(r'"(\w+)":', logged[1]))
+
+
 def test_the_words_that_the_queries_look_for_are_logged() -> None:
     source = (ROOT / "processors" / "ingest.py").read_text(encoding="utf-8")
     for words in ("ingested %s", "invocation failed %s", "job %s is counted but not published: %s"):

@@ -53,7 +53,7 @@ def test_core_tools_read_the_same_of_funcignore() -> None:
         *(f"reader/web/dist/{page}" for page in PAGES), "__pycache__/function_app.cpython-313.pyc",
         "processors/__pycache__/write.cpython-313.pyc", "reader/web/__pycache__/x.pyc", ".venv/bin/python",
         "node_modules/echarts/index.js", "local.settings.json", "report.html", "mutants/processors/plan.py",
-        ".azure/.env", "batch_rollups.egg-info/PKG-INFO", "dist/app.zip",
+        ".azure/.env", "batch_rollups.egg-info/PKG-INFO", "dist/app.zip", "rollups_env/.env",
     ]  # fmt: skip
     assert {path for path in {*project_files(), *made} if not core_tools_denies(lines, path)} == set(
         deployed_files(ROOT)
