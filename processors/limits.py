@@ -92,8 +92,11 @@ CONCURRENT_BUCKETS = 8
 CONCURRENT_DEAD_LETTERS = 8
 """Dead letters one invocation writes at a time."""
 
-ROWS_A_READ = 500
-"""Rows read at once around a conflict: 500 typical task rows take as long to read as 100 take to write again."""
+ROWS_A_READ = 200
+"""Rows read at once around a conflict: twice as many as a transaction has, and cheaper to read than it is to send."""
+
+RANGES_A_TRANSACTION = 2
+"""Conflicts of a transaction after which a range of rows is read; beyond, all that it writes are, one by one."""
 
 CONCURRENT_READS = 16
 """Task rows read at a time when a transaction is planned again."""

@@ -216,9 +216,9 @@ class _Application:
                 async with self._recent.founding.next(f"founding job {self._job.partition()}"):
                     if self._recent.buckets is not None:
                         continue
-                    settled = await self._try(again=conflicts > 0, founding=True)
+                    settled = await self._try(again=conflicts >= limits.RANGES_A_TRANSACTION, founding=True)
             elif known == self._buckets:
-                settled = await self._try(again=conflicts > 0, founding=False)
+                settled = await self._try(again=conflicts >= limits.RANGES_A_TRANSACTION, founding=False)
             else:
                 return False
             if settled:
@@ -285,8 +285,8 @@ class _Application:
         """Bring `known` up to date for `tasks`, the first of which is known to conflict.
 
         Where one row conflicts, its neighbours often do (a redelivered batch is nothing else), so one query reads
-        from it to the last. In a huge job the tasks may lie far apart: the query is cut at one page, and if there is a
-        conflict `again`, the rows are read one by one.
+        from it to the last. In a huge job the tasks may lie far apart: the query is cut, and if there is a conflict
+        `again` and again, the rows are read one by one.
         """
         if not tasks:
             return

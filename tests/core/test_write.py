@@ -437,7 +437,7 @@ def test_one_job_of_twenty_thousand_tasks_in_one_batch() -> None:
 def test_a_redelivery_gets_to_its_end_however_many_transactions_it_met_before(
     monkeypatch: pytest.MonkeyPatch, new: list[int]
 ) -> None:
-    monkeypatch.setattr(limits, "CONFLICTS_A_JOB", 3)
+    monkeypatch.setattr(limits, "CONFLICTS_A_JOB", limits.RANGES_A_TRANSACTION + 2)
     monkeypatch.setattr(limits, "ROWS_A_READ", 10)
     executions = some_executions(1_000)
     tables = MemoryTables()

@@ -238,7 +238,7 @@ def scenario(seed: int) -> Scenario:
             OPERATIONS_A_TRANSACTION=random.choice((None, None, 3, 4)),  # one or two tasks and what comes with them
             ROWS_A_READ=random.choice((None, 1, 2)),
             CONCURRENT_JOBS=random.choice((None, None, 1)),
-            CONFLICTS_A_JOB=random.choice((None, None, None, 3)),
+            CONFLICTS_A_JOB=random.choice((None, None, None, 5)),
             EXECUTIONS_LISTED=random.choice((None, 1)),
         ),
         page=random.choice((None, None, 1, 2)),
